@@ -1,0 +1,44 @@
+"""Refuses a slug that cannot be a folder and a project name, and says what to type instead."""
+
+import json
+import keyword
+import re
+import sys
+import unicodedata
+
+# Folders of the project itself, and what it imports or installs: a project of that name would
+# depend on itself, or hide the real package from a Python started one folder up.
+TAKEN = """
+    main core data model test tests runs datasets
+    torch torchvision torchmetrics pytorch-lightning lightning lightning-utilities timm
+    jsonargparse docstring-parser yaml pyyaml rich numpy sklearn scikit-learn tensorboard
+    pytest ruff mypy types-pyyaml uv pip setuptools
+""".split()
+TAKEN += [word.lower() for word in keyword.kwlist]
+
+
+def clean(slug):
+    """Returns the valid slug that is nearest to any text."""
+    text = unicodedata.normalize("NFKD", slug).encode("ascii", "ignore").decode().lower()
+    words = re.sub("[^a-z0-9]+", "-", text)[:56].strip("-")
+    if not words[:1].isalpha():
+        words = f"project-{words}".strip("-")
+    return f"{words}-project" if words in TAKEN else words
+
+
+# The answer itself: cookiecutter.json has put a harmless folder name in place of one that is none.
+slug = json.loads({{ cookiecutter.__slug_answer | tojson | tojson }})
+
+if not slug:
+    problem = "is empty"
+elif slug.replace("_", "-") in TAKEN:
+    problem = "is the name of a folder, package or keyword that the project needs"
+elif len(slug) > 64:
+    problem = "is longer than 64 characters"
+elif not re.fullmatch("[a-z][a-z0-9]*([-_][a-z0-9]+)*", slug):
+    problem = "must be lower-case letters, digits and single dashes, and start with a letter"
+else:
+    sys.exit()
+
+shown = ascii(slug if len(slug) <= 40 else f"{slug[:40]}...")
+sys.exit(f"project_slug {shown} {problem}: type {clean(slug)} instead")

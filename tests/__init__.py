@@ -1,0 +1,1 @@
+"""Tests of the template: generate projects, look at them, run them."""

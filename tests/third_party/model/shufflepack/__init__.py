@@ -1,0 +1,4 @@
+from .net import ShufflePack, shufflepack_x2
+from .blocks import *
+
+__version__ = '0.0.1'

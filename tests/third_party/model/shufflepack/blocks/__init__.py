@@ -1,0 +1,3 @@
+from .mixing import Mixing
+
+__all__ = ['Mixing']

@@ -1,0 +1,2 @@
+"""The class is called something else and lives in another file of the package."""
+from tinypkg.core import Backbone

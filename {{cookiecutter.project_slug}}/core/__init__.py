@@ -1,0 +1,1 @@
+"""What finds, checks and runs the files that are dropped into data/ and model/."""
