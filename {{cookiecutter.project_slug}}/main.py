@@ -3,7 +3,7 @@
 python main.py --dataset digits --model_name resnet     # fit, then test the best weights
 python main.py --model_name vit --patch_size 2          # options of the chosen classes
 python main.py --help --model_name vit                  # and what they mean
-python main.py test --run digits-resnet                 # a finished run again
+python main.py test --run digits-resnet                 # measure a finished run again
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ import yaml
 from core import lookup
 from core.lookup import UsageError
 from core.options import Options, parse
-from core.runs import find_checkpoint, make_folder, save_results
+from core.runs import find_checkpoint, make_folder, remove_unused, save_results
 
 if TYPE_CHECKING:  # importing torch takes seconds: only once all options are known to be good
     import pytorch_lightning as pl
 
     from data import DInterface
 
-VERBS = {verb: f"main:{verb}" for verb in ("fit", "validate", "test", "predict")}
+VERBS = {"fit": "main:fit", "validate": "main:use", "test": "main:use", "predict": "main:use"}
 
 
 @dataclass
 class Job:
     """What one command works with."""
 
+    verb: str
     model: pl.LightningModule
     data: DInterface
     trainer: pl.Trainer
@@ -50,60 +51,43 @@ def fit(job: Job) -> dict[str, Any]:
     Returns:
         The best value of the monitor, its checkpoint's file name, and the test metrics.
     """
+    from pytorch_lightning.utilities.model_helpers import is_overridden
+
+    from core.callbacks import load_weights
+
     job.trainer.fit(job.model, job.data)
     best: Any = job.trainer.checkpoint_callback
     path = best.best_model_path if best else ""
-    results = (
-        {best.monitor: best.best_model_score.item(), "checkpoint": Path(path).name} if path else {}
-    )
-    return results | (
-        _measure(job, "test", path or None) if job.data.part("test") is not None else {}
-    )
+    results: dict[str, Any] = {}
+    if path:
+        results = {best.monitor: best.best_model_score.item(), "checkpoint": Path(path).name}
+        load_weights(job.model, Path(path))
+    if job.data.part("test") is not None and is_overridden("test_step", job.model):
+        results |= job.trainer.test(job.model, job.data, verbose=False)[0]
+    return results
 
 
-def validate(job: Job, *, run: str = "last", ckpt: str = "best") -> dict[str, Any]:
-    """Measure a run's weights on the validation set.
-
-    Args:
-        job: What to validate.
-        run: The run: last, its name or its folder. Its options hold.
-        ckpt: Its checkpoint: best, last or a file.
-    """
-    return _measure(job, "validate", find_checkpoint(job.folder, ckpt))
-
-
-def test(job: Job, *, run: str = "last", ckpt: str = "best") -> dict[str, Any]:
-    """Measure a run's weights on the test set.
+def use(job: Job, *, run: str = "last", ckpt: str = "best") -> dict[str, Any]:
+    """Use a run's weights: metrics of the validation or test set, or predictions.csv.
 
     Args:
-        job: What to test.
+        job: What to use.
         run: The run: last, its name or its folder. Its options hold.
         ckpt: Its checkpoint: best, last or a file.
+
+    Returns:
+        Metrics by name; none of predictions.
     """
-    return _measure(job, "test", find_checkpoint(job.folder, ckpt))
+    from core.callbacks import load_weights, save_predictions
 
-
-def predict(job: Job, *, run: str = "last", ckpt: str = "best") -> dict[str, Any]:
-    """Write a run's predictions to its predictions.csv, in the order of the samples.
-
-    Args:
-        job: What predicts.
-        run: The run: last, its name or its folder. Its options hold.
-        ckpt: Its checkpoint: best, last or a file.
-    """
-    from core.callbacks import save_predictions
-
-    path = find_checkpoint(job.folder, ckpt)
-    save_predictions(
-        job.folder / "predictions.csv", job.trainer.predict(job.model, job.data, ckpt_path=path)
-    )
-    return {}
-
-
-def _measure(job: Job, verb: str, path: str | Path | None) -> dict[str, Any]:
-    results: dict[str, Any] = getattr(job.trainer, verb)(
-        job.model, job.data, ckpt_path=path, weights_only=True, verbose=False
-    )[0]
+    assert job.folder is not None
+    load_weights(job.model, find_checkpoint(job.folder, ckpt))
+    if job.verb == "predict":
+        save_predictions(job.folder, job.trainer.predict(job.model, job.data))
+        return {}
+    if job.data.part("val" if job.verb == "validate" else "test") is None:
+        raise UsageError(f"there is no data to {job.verb}; set --val_fraction or --test_fraction")
+    results: dict[str, Any] = getattr(job.trainer, job.verb)(job.model, job.data, verbose=False)[0]
     return results
 
 
@@ -126,50 +110,68 @@ def build(options: Options, *, seed: int = 0) -> Job:
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for noise in (
-        ".*does not have many workers.*",
-        ".*directory .* exists and is not empty.*",
-        ".*LeafSpec.*",
+        "not have many workers",
+        "exists and is not empty",
+        "LeafSpec",
+        "logging interval",
     ):
-        warnings.filterwarnings("ignore", noise)
+        warnings.filterwarnings("ignore", f".*{noise}")
+    warnings.filterwarnings("error", "Using a target size")  # it would broadcast: caught by the loss
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     pl.seed_everything(seed, workers=True, verbose=False)
 
     data = DInterface(**options.of("DInterface"))
-    if not int(os.environ.get("LOCAL_RANK", 0)):
+    if not int(os.environ.get("LOCAL_RANK", 0)):  # once per node
         data.prepare_data()
     data.setup(options.verb)
-    for key in [k for k in options.keys() if k.startswith("model.")]:
-        options.fill(key, data.published(key.removeprefix("model.")))
+    settings = options.section("trainer")
+    if settings.get("accumulate_grad_batches", 1) < 1:  # Lightning would divide by it
+        raise UsageError("--accumulate_grad_batches: expected 1 or more")
+    if options.verb == "fit" and data.part("val") is None:
+        settings["limit_val_batches"] = 0
+    if settings.get("limit_val_batches") == 0 and options.values.get("monitor", "val_").startswith(
+        "val_"
+    ):
+        print("nothing is validated: train_loss tells the best checkpoint and when to stop early")
+        options.set("monitor", "train_loss")
+    for key in options.known():
+        if key.startswith("model."):
+            options.fill(key, data.published(key.removeprefix("model.")))
 
-    network = lookup.load(options.targets["model"])
-    if isinstance(network, type) and issubclass(network, MInterface):
-        model = lookup.construct(network, options.of("MInterface") | options.of("model"))
-    elif isinstance(network, type) and issubclass(network, pl.LightningModule):
-        model = lookup.construct(network, options.of("model"))
+    network, model_args = lookup.load(options.targets["model"]), options.section("model")
+    if not isinstance(network, type) or not issubclass(network, pl.LightningModule):
+        model: Any = MInterface(**options.of("MInterface"))
+    elif issubclass(network, MInterface):
+        common = options.of("MInterface")
+        common = {n: v for n, v in common.items() if n not in ("model_name", "model_args")}
+        model = lookup.construct(network, common | model_args)
     else:
-        model = MInterface(**options.of("MInterface"))
+        model = lookup.construct(network, model_args)
     if isinstance(model, MInterface):
         model.example_input_array, _ = model.split_batch(data.sample())
 
-    settings = {"logger": False} if options.verb != "fit" else {}
-    settings |= options.of("trainer")
     settings["callbacks"] = callbacks.own_callbacks(settings.get("callbacks"))
     folder = options.run_folder
-    if options.verb == "fit" and not settings.get("fast_dev_run") and not settings.get("barebones"):
-        names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
-        folder = make_folder(
-            settings.get("default_root_dir") or "runs", "-".join(names), **options.of("make_folder")
-        )
-        settings["default_root_dir"] = folder
-        if settings.get("logger") in (None, True):
-            settings["logger"] = callbacks.make_loggers(folder, **options.of("make_loggers"))
-        settings["callbacks"] += callbacks.make_callbacks(
-            folder, model, settings, **options.of("make_callbacks")
-        )
-        (folder / "config.yaml").write_text(
-            yaml.safe_dump(options.complete(), sort_keys=False, allow_unicode=True)
-        )
+    writes = not settings.get("fast_dev_run") and not settings.get("barebones")
     try:
-        return Job(model, data, pl.Trainer(**settings), folder)
+        if options.verb == "fit" and writes:
+            names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
+            root = settings.get("default_root_dir") or "runs"
+            folder = make_folder(root, "-".join(names), **options.of("make_folder"))
+            settings["default_root_dir"] = folder
+            if settings.get("logger") in (None, True):
+                settings["logger"] = callbacks.make_loggers(folder, **options.of("make_loggers"))
+            settings["callbacks"] += callbacks.make_callbacks(
+                folder, model, settings, **options.of("make_callbacks")
+            )
+            text = yaml.safe_dump(options.complete(), sort_keys=False, allow_unicode=True)
+            (folder / "config.yaml").write_text(text, encoding="utf-8")
+        elif writes:
+            settings["logger"] = False
+        return Job(options.verb, model, data, pl.Trainer(**settings), folder)
+    except UsageError:
+        raise
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"trainer: {' '.join(str(error).split())}") from None
 
@@ -186,9 +188,11 @@ def main(arguments: list[str]) -> int:
     try:
         options = parse(arguments, VERBS)
         job = build(options, **options.of("build"))
-        results = globals()[options.verb](job, **options.of(options.verb))
+        function = options.verb_target.partition(":")[2]
+        results = globals()[function](job, **options.of(function))
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
+        remove_unused()
         return 2
     if job.trainer.is_global_zero:
         from core.callbacks import show_results

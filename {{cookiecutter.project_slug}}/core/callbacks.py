@@ -16,8 +16,6 @@ from rich.table import Table
 
 from core import lookup
 
-EARLY_STOPPING = {"patience": 10}  # epochs, where validation is once an epoch
-
 
 def make_callbacks(
     folder: Path,
@@ -27,7 +25,7 @@ def make_callbacks(
     monitor: str = "val_loss",
     mode: Literal["min", "max"] | None = None,
     stop_early: bool = True,
-    early_stopping: dict[str, Any] = EARLY_STOPPING,
+    early_stopping: dict[str, Any] | None = None,
     checkpoint: dict[str, Any] | None = None,
     lr_monitor: dict[str, Any] | None = None,
 ) -> list[cb.Callback]:
@@ -54,7 +52,7 @@ def make_callbacks(
     if trainer.get("enable_model_summary") is not False:
         found += [cb.RichModelSummary(max_depth=2)]
     if stop_early:
-        found += [cb.EarlyStopping(**watch, **EARLY_STOPPING | early_stopping)]
+        found += [cb.EarlyStopping(**watch, **(early_stopping or {}))]
     if trainer.get("enable_checkpointing") is not False:
         found += [cb.ModelCheckpoint(**watch, **place, **best)]
         found += [cb.ModelCheckpoint(**place, filename="last", enable_version_counter=False)]
@@ -75,8 +73,11 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
     found = []
     for entry in chosen if isinstance(chosen, list) else [chosen] if chosen else []:
         wanted = entry if isinstance(entry, dict) else {"class_path": entry}
-        target = lookup.own_object("callbacks", str(wanted.get("class_path")))
-        found.append(lookup.construct(lookup.load(target), wanted.get("init_args") or {}))
+        target = lookup.import_path("callbacks", str(wanted.get("class_path")))
+        callback = lookup.construct(lookup.load(target), wanted.get("init_args") or {})
+        if not isinstance(callback, cb.Callback):
+            raise lookup.UsageError(f"--callbacks {entry}: expected a subclass of Lightning's Callback")
+        found.append(callback)
     return found
 
 
@@ -105,27 +106,36 @@ def show_results(results: dict[str, Any], folder: Path | None) -> None:
         console.print(f"Results in {folder}", soft_wrap=True, highlight=False)
 
 
-def save_predictions(file: Path, outputs: list[torch.Tensor]) -> None:
-    """Writes one row a sample: its index, and the class and probabilities or the values.
+def load_weights(model: torch.nn.Module, file: Path) -> None:
+    """Loads a checkpoint's weights; nothing in the file is run.
+
+    Raises:
+        UsageError: The file is no checkpoint, or one of another network.
+    """
+    try:
+        model.load_state_dict(torch.load(file, "cpu", weights_only=True)["state_dict"])
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise lookup.UsageError(f"{file} is no checkpoint of this network: {text}") from error
+
+
+def save_predictions(folder: Path, outputs: Any) -> None:
+    """Writes `predictions.csv`: each sample's index, and class and probabilities or value.
 
     Args:
-        file: The CSV file.
-        outputs: Of each batch, logits (B, C) or values (B,) or (B, 1).
+        folder: The run's folder.
+        outputs: Of each batch logits (B, C), or values (B,) or (B, 1).
 
     Raises:
         UsageError: The outputs are of another shape.
     """
-    if not all(isinstance(o, torch.Tensor) and o.ndim <= 2 for o in outputs):
-        raise lookup.UsageError(
-            "predictions.csv holds one number or one row of logits a sample; this network returns more"
-        )
-    values = torch.cat([o.reshape(len(o), -1) for o in outputs]).float()
-    classes = values.shape[1] > 1
-    with file.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(
-            ["index", "prediction", *(f"p_{c}" for c in range(values.shape[1]) if classes)]
-        )
-        for index, row in enumerate(values):
-            found = [int(row.argmax()), *row.softmax(0).tolist()] if classes else [row.item()]
+    if not all(isinstance(batch, torch.Tensor) and batch.ndim <= 2 for batch in outputs):
+        raise lookup.UsageError("predictions.csv holds a number or a row of logits for each sample")
+    rows = torch.cat([batch.reshape(len(batch), -1) for batch in outputs]).float()
+    classes = range(rows.shape[1]) if rows.shape[1] > 1 else []
+    with (folder / "predictions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "prediction", *(f"p_{c}" for c in classes)])
+        for index, row in enumerate(rows):
+            found = [int(row.argmax()), *row.softmax(0).tolist()] if classes else row.tolist()
             writer.writerow([index, *found])

@@ -4,11 +4,9 @@ An option exists because a constructor or function has that parameter: `OWNERS` 
 whose. Types, defaults and help are read from source, so nothing here imports torch.
 """
 
-from __future__ import annotations
-
-import argparse
 import json
 import re
+import textwrap
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,14 +15,14 @@ from types import UnionType
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from core import lookup
 from core.lookup import ROOT, UsageError, is_plain, suggest
 from core.runs import find_folder
-from core.source import REQUIRED, Code, Parameter, Signature
+from core.source import REQUIRED, Code, Parameter
 
-# Whose parameters are options without a section.
+# Whose parameters are options without a section: of classes all, of functions those after the `*`.
 OWNERS = (
     "model.model_interface:MInterface",
     "data.data_interface:DInterface",
@@ -42,28 +40,32 @@ class Section:
     target: str = ""  # module:Object, or
     chosen_by: str = ""  # the option that names it
     hidden: tuple[str, ...] = ()  # parameters that this project's code passes itself
-    open: tuple[str, ...] = ()  # the same, unless the user sets them
+    filled: tuple[str, ...] = ()  # the same, unless the user sets them
 
 
+_CALLBACKS = "pytorch_lightning.callbacks"
 SECTIONS = {
     "model": Section(chosen_by="model_name"),
-    "data": Section(chosen_by="dataset", open=("split", "train", "download")),
+    "data": Section(chosen_by="dataset", filled=("split", "train", "download")),
     "loss_args": Section(chosen_by="loss", hidden=("size_average", "reduce")),
     "optimizer_args": Section(chosen_by="optimizer", hidden=("params", "lr", "weight_decay")),
     "lr_scheduler_args": Section(
         chosen_by="lr_scheduler",
         hidden=("optimizer", "last_epoch"),
-        open=("total_steps", "T_max", "total_iters", "max_lr"),
+        filled=("total_steps", "T_max", "total_iters", "max_lr"),
     ),
-    "early_stopping": Section(
-        "pytorch_lightning.callbacks:EarlyStopping", hidden=("monitor", "mode")
-    ),
+    "early_stopping": Section(f"{_CALLBACKS}:EarlyStopping", hidden=("monitor", "mode")),
     "checkpoint": Section(
-        "pytorch_lightning.callbacks:ModelCheckpoint", hidden=("monitor", "mode", "dirpath")
+        f"{_CALLBACKS}:ModelCheckpoint", hidden=("monitor", "mode", "dirpath"), filled=("filename",)
     ),
-    "lr_monitor": Section("pytorch_lightning.callbacks:LearningRateMonitor"),
+    "lr_monitor": Section(f"{_CALLBACKS}:LearningRateMonitor"),
     "trainer": Section("pytorch_lightning:Trainer"),
 }
+_SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
+_PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
+
+
+set_parsing_settings(validate_subclass_spec_in_any=False)  # a mapping stays one
 
 
 class _Loader(yaml.SafeLoader):
@@ -81,12 +83,15 @@ class Group:
 
     title: str
     section: str  # "model", or "" for options without a section
-    signature: Signature
-    setting: bool = True  # written to config.yaml; what belongs to a verb is not
+    parameters: dict[str, Parameter]
+    help: str
+    is_open: bool = False  # takes keywords that its source does not name
+    is_setting: bool = True  # what belongs to a verb is not, and is not written to config.yaml
 
-    def keys(self) -> dict[str, Parameter]:
+    def known(self) -> dict[str, Parameter]:
+        """Its options by key."""
         prefix = f"{self.section}." if self.section else ""
-        return {prefix + name: p for name, p in self.signature.parameters.items()}
+        return {prefix + name: p for name, p in self.parameters.items()}
 
 
 @dataclass
@@ -95,124 +100,82 @@ class Options:
 
     Attributes:
         verb: What to do: `fit`, `test`, ….
+        verb_target: The function that does it, as `module:function`.
         values: What the user set, by key: `{"lr": 0.1, "model.depth": 50}`.
         targets: The chosen classes as `module:Object`, by section.
+        groups: What can be set, by owner.
         run_folder: The earlier run that the verb is about, if it is about one.
     """
 
     verb: str
+    verb_target: str
     values: dict[str, Any] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     run_folder: Path | None = None
 
-    def of(self, owner: str) -> dict[str, Any]:
-        """What was set for a section ("model"), or for the function or class of that name."""
-        if owner in SECTIONS:
-            start = owner + "."
-            return {k.removeprefix(start): v for k, v in self.values.items() if k.startswith(start)}
-        target = next(t for t in (*OWNERS, f"main:{self.verb}") if t.endswith(":" + owner))
-        sections = {_argument(section): self.of(section) for section in SECTIONS}
-        takes = _taken(target)
-        return {n: v for n, v in (self.values | sections).items() if n in takes}
+    def section(self, name: str) -> dict[str, Any]:
+        """What was set in a section, such as "model"."""
+        found = (key.partition(".") for key in self.values)
+        return {key: self.values[f"{s}.{key}"] for s, dot, key in found if dot and s == name}
 
-    def keys(self) -> dict[str, Parameter]:
-        return {key: p for group in self.groups for key, p in group.keys().items()}
+    def of(self, target: str) -> dict[str, Any]:
+        """What was set for a function or class of this project, named by its last word."""
+        owner = next(o for o in (*OWNERS, self.verb_target) if o.endswith(":" + target))
+        sections = {_PASSED.get(name, name): self.section(name) for name in SECTIONS}
+        taken = _taken(owner)
+        return {name: v for name, v in (self.values | sections).items() if name in taken}
+
+    def known(self) -> dict[str, Parameter]:
+        """Every option by its key."""
+        return {key: p for group in self.groups for key, p in group.known().items()}
 
     def complete(self) -> dict[str, Any]:
-        """Every option with its value, nested, as an options file holds it."""
-        out: dict[str, Any] = {}
-        for group in self.groups:
-            if not group.setting:
-                continue
-            place = out.setdefault(group.section, {}) if group.section else out
-            for key, parameter in group.keys().items():
-                if key in self.values or (is_plain(parameter.default) and not parameter.forwarded):
-                    place[parameter.name] = to_plain(self.values.get(key, parameter.default))
-        return out
+        """Every option with its value, nested as in an options file."""
+        found: dict[str, Any] = {}
+        for group in (g for g in self.groups if g.is_setting):
+            place = found.setdefault(group.section, {}) if group.section else found
+            for key, p in group.known().items():
+                if key in self.values or (is_plain(p.default) and not p.forwarded):
+                    place[p.name] = _as_yaml(self.values.get(key, p.default))
+        return found
 
     def fill(self, key: str, candidates: Iterable[Any]) -> None:
-        """Sets an option that the user left open to the first of these values that fits its type."""
+        """Sets what the user left open to the first of some values that fits its type."""
         for value in candidates:
-            if key not in self.values and is_plain(value) and self.fits(key, value):
-                self.values[key] = value
+            if key not in self.values and is_plain(value):
+                try:
+                    self.set(key, value)
+                except UsageError:
+                    continue
 
-    def fits(self, key: str, value: Any) -> bool:
-        try:
-            self._checked(key, value)
-        except ArgumentError:
-            return False
-        return True
-
-    def _checked(self, key: str, value: Any, typed: bool = False) -> Any:
-        """The value as the option's type; `typed` where it is a string from the command line."""
-        parameter = self.keys()[key]
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument("--value", type=parameter.type)
-        if typed:
-            return parser.parse_args([f"--value={value}"])["value"]
-        return parser.parse_object({"value": to_plain(value)})["value"]
-
-    def set(self, key: str, value: Any, origin: str, typed: bool = False) -> None:
+    def set(self, key: str, value: Any, origin: str = "", typed: bool = False) -> None:
         """Checks and sets one option.
+
+        Args:
+            key: The option.
+            value: Its value.
+            origin: Where it was set, for the message.
+            typed: Whether it is text from the command line.
 
         Raises:
             UsageError: The value does not fit the option's type.
         """
+        kind = self.known()[key].type
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--value", type=kind)
+        allowed = (Any, None, type(None))
+        no_null = value is None and not any(k in allowed for k in (kind, *typing.get_args(kind)))
         try:
-            self.values[key] = self._checked(key, value, typed)
+            if no_null:  # which the parser would let through
+                raise ArgumentError(None, "")
+            if typed:
+                self.values[key] = parser.parse_args([f"--value={value}"])["value"]
+            else:
+                self.values[key] = parser.parse_object({"value": _as_yaml(value)})["value"]
         except ArgumentError:
-            kind = self.keys()[key].type
-            choices = [str(c) for c in _literals(kind)]
-            hint = suggest(str(value), choices) if choices else ""
+            hint = suggest(str(value), map(str, _literals(kind)))
             raise UsageError(f"{origin}: expected {type_name(kind)}, got {value!r}{hint}") from None
-
-
-def to_plain(value: Any) -> Any:
-    """A value as YAML holds it: no tuples, no namespaces."""
-    if isinstance(value, Namespace):
-        value = value.as_dict()
-    if isinstance(value, dict):
-        return {k: to_plain(v) for k, v in value.items()}
-    return [to_plain(v) for v in value] if isinstance(value, list | tuple | set) else value
-
-
-def type_name(kind: Any) -> str:
-    """A type as a user reads it: `int or null`, `one of 'min', 'max'`."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind in (None, type(None)):
-        return "null"
-    if kind is Any:
-        return "any value"
-    if origin is typing.Literal:
-        return ("one of " if len(arguments) > 1 else "") + ", ".join(map(repr, arguments))
-    if origin in (typing.Union, UnionType):
-        return " or ".join(type_name(a) for a in arguments if a is not Any)
-    if arguments:
-        name = getattr(origin, "__name__", str(origin)).lower()
-        return f"{name}[{', '.join('...' if a is ... else type_name(a) for a in arguments)}]"
-    return getattr(kind, "__name__", str(kind))
-
-
-def _literals(kind: Any) -> Iterator[Any]:
-    if typing.get_origin(kind) is typing.Literal:
-        yield from typing.get_args(kind)
-    else:
-        for argument in typing.get_args(kind):
-            yield from _literals(argument)
-
-
-def _taken(target: str) -> dict[str, Parameter]:
-    """The parameters of this project's own code that are options: of functions those after the `*`."""
-    is_class = target.partition(":")[2][0].isupper()
-    return {
-        n: p for n, p in lookup.signature(target).parameters.items() if is_class or p.keyword_only
-    }
-
-
-def _argument(section: str) -> str:
-    """The parameter that takes a section: model_args takes "model"."""
-    return f"{section}_args" if section in ("model", "data") else section
 
 
 def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
@@ -227,24 +190,21 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
         SystemExit: With 0, after `--help` was printed.
     """
     verb, typed, wants_help = _tokens(arguments, verbs)
-    options = Options(verb)
-    layers = _layers(options, _taken(verbs[verb]).get("run"), wants_help, typed)
+    options = Options(verb, verbs[verb])
+    layers = _layers(options, typed, wants_help)
     typed = [(name, value) for name, value in typed if name != "config"]
-
-    chosen = {about.chosen_by: section for section, about in SECTIONS.items() if about.chosen_by}
     values: dict[str, tuple[str, Any]] = {}  # key: origin and value
-    for origin, content in [*layers, ("", {n: v for n, v in typed if n in chosen})]:
-        for selector, section in chosen.items():  # arguments of another class don't carry over
+    for origin, content in [*layers, ("", {n: v for n, v in typed if n in _SELECTORS})]:
+        for selector, section in _SELECTORS.items():  # arguments of another class don't carry over
             if selector in content and content[selector] != values.get(selector, ("", None))[1]:
                 values = {k: v for k, v in values.items() if not k.startswith(section + ".")}
         values |= {key: (origin, value) for key, value in content.items()}
-    names = {selector: values[selector][1] for selector in chosen if selector in values}
-    options.groups = _groups(verbs[verb], names, options.targets)
+    _add_groups(options, {name: values[name][1] for name in _SELECTORS if name in values})
 
     for key, (origin, value) in values.items():
-        _allow(options, key)
-        if key not in options.keys():
-            raise UsageError(f"{origin}: unknown key '{key}'{suggest(key, options.keys())}")
+        _owners(options, key)
+        if key not in options.known():
+            raise UsageError(f"{origin}: unknown key '{key}'{suggest(key, options.known())}")
         if origin:
             options.set(key, value, f"{origin}: {key}")
     for name, value in typed:
@@ -252,31 +212,30 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
     if wants_help:
         _print_help(options, verbs)
         raise SystemExit(0)
-    for selector in ("model_name", "dataset"):
-        if selector not in options.values:
-            names_known = ", ".join(lookup.files(selector))
-            raise UsageError(f"--{selector} is missing; choose one of: {names_known}")
+    for name in ("model_name", "dataset"):
+        if options.values.get(name) is None:
+            raise UsageError(f"--{name} is missing; choose of: {', '.join(lookup.files(name))}")
     return options
 
 
 def _layers(
-    options: Options, run: Parameter | None, wants_help: bool, typed: list[tuple[str, str]]
+    options: Options, typed: list[tuple[str, str]], wants_help: bool
 ) -> list[tuple[str, dict[str, Any]]]:
     """The options files by name, the stronger ones later."""
     project = ROOT / "config.yaml"
     defaults = _flat(project) if project.exists() else {}
-    layers = [(project.name, defaults)]
-    words = dict(typed)
-    if run is not None and not wants_help:  # the verb is about an earlier run
+    files = [Path(value) for name, value in typed if name == "config"]
+    run = _taken(options.verb_target).get("run")
+    if run and not wants_help:  # the verb is about an earlier run
+        words = dict(typed)
         root = words.get("default_root_dir") or defaults.get("trainer.default_root_dir") or "runs"
         options.run_folder = find_folder(root, words.get("run", run.default))
-        file = options.run_folder / "config.yaml"
-        layers.append((str(file), _flat(file)))
-    return layers + [(value, _flat(Path(value))) for name, value in typed if name == "config"]
+        files.insert(0, options.run_folder / "config.yaml")
+    return [(project.name, defaults), *((str(file), _flat(file)) for file in files)]
 
 
 def _tokens(arguments: list[str], verbs: dict[str, str]) -> tuple[str, list[tuple[str, str]], bool]:
-    """Splits a command line into its verb, pairs of option and value, and whether help is asked for."""
+    """Splits a command line into verb, pairs of option and value, and whether help is wanted."""
     rest, pairs, wants_help = list(arguments), [], False
     verb = rest.pop(0) if rest and not rest[0].startswith("-") else "fit"
     if verb not in verbs:
@@ -284,37 +243,26 @@ def _tokens(arguments: list[str], verbs: dict[str, str]) -> tuple[str, list[tupl
         raise UsageError(f"there is no verb '{verb}'{hint}")
     while rest:
         token = rest.pop(0)
+        name, equals, value = token[2:].partition("=")
         if token in ("-h", "--help"):
             wants_help = True
-            continue
-        if not token.startswith("--") or token == "--":
-            last = (
-                f" after --{pairs[-1][0]} {pairs[-1][1]}; a list is written '[1,2]'"
-                if pairs
-                else ""
-            )
-            raise UsageError(f"unexpected '{token}'{last}; options are written --name value")
-        name, equals, value = token[2:].partition("=")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise UsageError(f"--{name} needs a value; for a switch type: --{name} true")
-            value = rest.pop(0)
-        pairs.append((name, value))
+        elif not token.startswith("--") or not name:
+            raise UsageError(f"unexpected '{token}'; type --name value, and lists as '[1,2]'")
+        elif not equals and (not rest or rest[0].startswith("--")):
+            raise UsageError(f"--{name} needs a value; a switch is set by: --{name} true")
+        else:
+            pairs.append((name, value if equals else rest.pop(0)))
     return verb, pairs, wants_help
 
 
 def _flat(file: Path) -> dict[str, Any]:
-    """An options file by key, one level of sections deep."""
+    """An options file by key, such as "model.depth"."""
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader) or {}
     except OSError as error:
         raise UsageError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise UsageError(
-            f"{file}{line}: not valid YAML ({getattr(error, 'problem', error)})"
-        ) from None
+        raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{file}: expected lines of 'name: value', got {type(content).__name__}")
     flat = {}
@@ -324,121 +272,123 @@ def _flat(file: Path) -> dict[str, Any]:
         elif isinstance(value, dict):
             flat |= {f"{key}.{name}": inner for name, inner in value.items()}
         elif value is not None:
-            raise UsageError(f"{file}: {key}: expected 'name: value' lines below it, got {value!r}")
+            raise UsageError(f"{file}: {key}: expected lines of 'name: value', got {value!r}")
     return flat
 
 
-def _groups(verb: str, chosen: dict[str, Any], targets: dict[str, str]) -> list[Group]:
-    groups = []
-    for target in (verb, *OWNERS):
-        found = lookup.signature(target)
-        module, _, name = target.partition(":")
-        own = {n: p for n, p in _taken(target).items() if n not in map(_argument, SECTIONS)}
-        title = f"{name} ({module.replace('.', '/')}.py)"
-        groups.append(Group(title, "", Signature(own, found.help), setting=target != verb))
-    defaults = {n: p.default for group in groups for n, p in group.keys().items()}
+def _taken(target: str) -> dict[str, Parameter]:
+    """The parameters of this project's own code that are options."""
+    is_class = target.partition(":")[2][0].isupper()
+    parameters = lookup.signature(target).parameters
+    return {name: p for name, p in parameters.items() if is_class or p.keyword_only}
+
+
+def _add_groups(options: Options, chosen: dict[str, Any]) -> None:
+    defaults: dict[str, Any] = {}
+    for target in (options.verb_target, *OWNERS):
+        passed = [_PASSED.get(name, name) for name in SECTIONS]
+        own = {name: p for name, p in _taken(target).items() if name not in passed}
+        about, is_setting = lookup.signature(target).help, target != options.verb_target
+        options.groups.append(Group(_title(target), "", own, about, is_setting=is_setting))
+        defaults |= {name: p.default for name, p in own.items()}
     interface = lookup.signature(OWNERS[0]).parameters
-    constants = {
-        n: p.default for t in OWNERS for n, p in _taken(t).items() if isinstance(p.default, dict)
-    }
     for section, about in SECTIONS.items():
         name = chosen.get(about.chosen_by, defaults.get(about.chosen_by))
-        if about.chosen_by and (name is None or name is REQUIRED):
+        if about.chosen_by and name in (None, REQUIRED):
             continue
         target = about.target or lookup.locate(about.chosen_by, str(name))
-        targets[section] = target
+        options.targets[section] = target
         found = lookup.signature(target)
-        hidden = set(about.hidden)
-        if (
-            "loss_args" in found.parameters
-        ):  # a subclass of MInterface, which passes its **kwargs on
+        hidden = {*about.hidden}
+        if "loss_args" in found.parameters:  # a subclass of MInterface passes its **kwargs on
             hidden |= interface.keys()
-        if section == "loss_args" and lookup.is_function(target):
-            hidden |= {*list(found.parameters)[:2]}  # what it compares
+        if section == "loss_args":  # what has no default is what it compares
+            hidden |= {n for n, p in found.parameters.items() if p.default is REQUIRED}
         own = {n: p for n, p in found.parameters.items() if n not in hidden}
-        title = f"{section}.* of {target.replace(':', '.')}"
-        ours = constants.get(section, {})
-        own = {
-            n: replace(p, default=ours.get(n, p.default), forwarded=p.forwarded or n in about.open)
-            for n, p in own.items()
-        }
-        groups.append(Group(title, section, Signature(own, found.help, found.open)))
-    return groups
+        own |= {n: replace(own[n], forwarded=True) for n in about.filled if n in own}
+        options.groups.append(Group(_title(target), section, own, found.help, found.open))
 
 
-def _allow(options: Options, key: str) -> None:
-    """Takes a keyword that a class accepts through **kwargs without naming it."""
+def _title(target: str) -> str:
+    module, _, name = target.partition(":")
+    return f"{name} ({module})"
+
+
+def _owners(options: Options, name: str) -> list[str]:
+    """The keys that a name means: with its section one, without it that of every owner."""
+    section, dot, keyword = name.partition(".")
     for group in options.groups:
-        section, dot, name = key.partition(".")
-        if group.signature.open and dot and section == group.section:
-            group.signature.parameters.setdefault(name, Parameter(name, forwarded=True))
+        if dot and group.is_open and section == group.section:
+            group.parameters.setdefault(keyword, Parameter(keyword, forwarded=True))
+    keys = options.known()
+    if dot or name in ("model_name", "dataset"):
+        return [name] if name in keys else []
+    return sorted((key for key in keys if key.rpartition(".")[2] == name), key=len)
 
 
 def _set_typed(options: Options, name: str, value: str) -> None:
-    """Sets what was typed; a name without its section sets it for every owner."""
-    _allow(options, name)
-    keys = options.keys()
-    owners = (
-        [name]
-        if "." in name or name in ("model_name", "dataset")
-        else [k for k in keys if k.rpartition(".")[2] == name]
-    )
-    if not owners or owners[0] not in keys:
-        bare = {k.rpartition(".")[2] for k in keys}
-        raise UsageError(f"--{name}: no such option{suggest(name, [*keys, *bare], '; see --help')}")
-    if len(owners) == 1:
-        options.set(owners[0], value, f"--{name}", typed=True)
-        return
-    for key in owners:
+    keys = _owners(options, name)
+    if not keys:
+        known = [*options.known(), *(key.rpartition(".")[2] for key in options.known())]
+        raise UsageError(f"--{name}: there is no such option{suggest(name, known, '; see --help')}")
+    for key in keys:
         try:
-            options.set(key, value, f"--{key}", typed=True)
+            options.set(key, value, f"--{key} {value}", typed=True)
         except UsageError as error:
-            forms = " or ".join(f"--{k} VALUE" for k in owners)
-            raise UsageError(
-                f"--{name} {value}: does not fit every owner ({error}); type {forms}"
-            ) from None
+            forms = f"; type {' or '.join(f'--{k} VALUE' for k in keys)}" if len(keys) > 1 else ""
+            raise UsageError(f"{error}{forms}") from None
+
+
+def _as_yaml(value: Any) -> Any:
+    """A value without tuples."""
+    if isinstance(value, dict):
+        return {key: _as_yaml(inner) for key, inner in value.items()}
+    return [_as_yaml(v) for v in value] if isinstance(value, list | tuple | set) else value
+
+
+def type_name(kind: Any) -> str:
+    """A type as a user reads it: `int or null`, `one of 'min', 'max'`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (None, type(None)):
+        return "null"
+    if origin is typing.Literal:
+        return "one of " * (len(arguments) > 1) + ", ".join(map(repr, arguments))
+    if origin in (typing.Union, UnionType):
+        return " or ".join(type_name(a) for a in arguments if a is not Any)
+    name = "any value" if kind is Any else getattr(origin or kind, "__name__", str(kind)).lower()
+    inner = ", ".join("..." if a is ... else type_name(a) for a in arguments)
+    return f"{name}[{inner}]" if inner else name
+
+
+def _literals(kind: Any) -> Iterator[Any]:
+    for argument in typing.get_args(kind):
+        if typing.get_origin(kind) is typing.Literal:
+            yield argument
+        else:
+            yield from _literals(argument)
 
 
 def _print_help(options: Options, verbs: dict[str, str]) -> None:
-    usage = f"python main.py [{'|'.join(verbs)}] [--config FILE] [--name value ...]"
-    about = "\n".join(
-        f"  {verb:10}{lookup.signature(target).help}" for verb, target in verbs.items()
+    print(f"usage: python main.py [{'|'.join(verbs)}] [--config FILE] [--name value ...]\n")
+    for verb, target in verbs.items():
+        print(f"  {verb:10}{lookup.signature(target).help}")
+    print(
+        "\nA section may be left out: --depth is --model.depth. Values of --config FILE, of YAML,"
     )
-    parser = argparse.ArgumentParser(
-        usage=usage,
-        description=about,
-        add_help=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    section = parser.add_argument_group("always")
-    section.add_argument("--help", metavar="", help="Show the options of the chosen classes.")
-    section.add_argument(
-        "--config", metavar="FILE", help="Options file (YAML); the command line overrides it."
-    )
+    print("hold over those of config.yaml, and the command line over both.")
+    shown: set[str] = set()
     for group in options.groups:
-        section = parser.add_argument_group(group.title, group.signature.help)
-        for key, parameter in group.keys().items():
-            if f"--{key}" not in parser._option_string_actions:
-                section.add_argument(
-                    f"--{key}", metavar="", help=_help(key, parameter, options).replace("%", "%%")
-                )
-    print(parser.format_help())
+        print(f"\n{group.title}: {group.help}")
+        for key, parameter in group.known().items():
+            if key not in shown:
+                text = _help(key, parameter, options.values.get(key, parameter.default))
+                text = textwrap.fill(text, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+                print(f"  --{key}\n{text}")
+            shown.add(key)
 
 
-def _help(key: str, parameter: Parameter, options: Options) -> str:
-    default = options.values.get(key, parameter.default)
-    shown = (
-        "required"
-        if default is REQUIRED
-        else default.text
-        if isinstance(default, Code)
-        else json.dumps(default)
-    )
-    text = " ".join(parameter.help.split())
-    if key in lookup.KINDS:
-        kind = lookup.KINDS[key]
-        names = lookup.files(key) if kind.folder else lookup.library_names(key)
-        text += (
-            f" One of: {', '.join([*names, *(f'{prefix}:NAME' for prefix, _ in kind.libraries)])}."
-        )
-    return f"{text} ({type_name(parameter.type)}; {shown})"
+def _help(key: str, parameter: Parameter, default: Any) -> str:
+    shown = "required" if default is REQUIRED else getattr(default, "text", None)
+    choices = f" One of: {', '.join(lookup.choices(key))}." if key in lookup.KINDS else ""
+    shown = shown or ("" if isinstance(default, Code) else json.dumps(_as_yaml(default)))
+    return f"{' '.join(parameter.help.split())}{choices} ({type_name(parameter.type)}; {shown})"

@@ -1,13 +1,10 @@
 """Reads constructors and functions from source code, so that options need no import of torch.
 
-`Definition.find("torch.optim", "AdamW")` follows imports from file to file until it meets the class;
-`.parameters()` are its constructor's, with types, defaults and docstrings.
+`Definition.find("torch.optim", "AdamW")` follows imports from file to file until it meets the
+class; its `signature()` are the constructor's parameters with types, defaults and docstrings.
 """
 
-from __future__ import annotations
-
 import ast
-import builtins
 import functools
 import importlib.util
 import typing
@@ -21,15 +18,15 @@ import docstring_parser
 REQUIRED = object()  # the default of a parameter that has none
 
 # Types that an option can be checked against. Every other name in an annotation counts as Any.
-_TYPES: dict[str, Any] = {name: getattr(builtins, name) for name in ("int", "float", "str", "bool")}
-_TYPES |= {name: getattr(builtins, name) for name in ("list", "dict", "tuple", "set")}
-_TYPES |= {name: getattr(typing, name) for name in ("Any", "Optional", "Union", "Literal")}
-_TYPES |= {"List": list, "Dict": dict, "Tuple": tuple, "Set": set, "Path": str, "PathLike": str}
-_TYPES |= {"Sequence": Sequence, "Iterable": Sequence}
-_TYPE_MODULES = ("typing", "typing_extensions", "collections.abc", "pathlib", "os")
+_TYPES: dict[str, Any] = {t.__name__: t for t in (int, float, str, bool, list, dict, tuple, set)}
+_TYPES |= {n: getattr(typing, n) for n in ("Any", "Optional", "Union", "Literal")}
+_TYPES |= {"List": list, "Dict": dict, "Tuple": tuple, "Set": set}
+_TYPES |= {"Sequence": Sequence, "Iterable": Sequence, "Path": str, "PathLike": str}
+_TYPES |= {"Tensor": list}
+_TYPE_MODULES = ("typing", "typing_extensions", "collections.abc", "pathlib", "os", "torch")
 
-# Framework classes whose constructors have nothing to choose.
-_ROOTS = ("Module", "Dataset", "IterableDataset", "LightningModule", "LightningDataModule")
+# Classes whose constructors have nothing to choose.
+_ROOTS = ("Module", "Dataset", "IterableDataset", "LightningModule", "object", "ABC", "Generic")
 
 
 class Unreadable(Exception):
@@ -69,98 +66,78 @@ class Module:
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
-        self.tree = ast.parse(path.read_bytes(), filename=str(path))
-        self.bindings: dict[str, Any] = {}  # name: definition, value or (module, name) of an import
+        # What each name is bound to: a definition, a value, or (module, name) of an import.
+        self.bindings: dict[str, Any] = {}
         self.stars: list[str] = []
-        for statement in _top_level(self.tree.body):
+        for statement in _top_level(ast.parse(path.read_bytes(), str(path)).body):
             self._bind(statement)
 
     def _bind(self, statement: ast.stmt) -> None:
         match statement:
-            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+            case ast.ClassDef() | ast.FunctionDef():
                 self.bindings[statement.name] = statement
             case ast.Assign(targets=targets, value=value):
                 self.bindings |= {t.id: value for t in targets if isinstance(t, ast.Name)}
-            case ast.AnnAssign(target=ast.Name(id=name), value=value) if value is not None:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
                 self.bindings[name] = value
             case ast.Import(names=names):
                 for alias in names:
                     full = alias.name if alias.asname else alias.name.split(".")[0]
-                    self.bindings[alias.asname or full] = (full, None)
+                    self.bindings[alias.asname or full] = (full, "")
             case ast.ImportFrom(module=module, names=names, level=level):
-                source = self._absolute(module or "", level)
+                package = self.name.split(".") + [""] * (self.path.name == "__init__.py")
+                origin = ".".join([*package[: len(package) - level], *([module] if module else [])])
+                origin = origin if level else str(module)
                 for alias in names:
-                    if alias.name == "*":
-                        self.stars.append(source)
-                    else:
-                        self.bindings[alias.asname or alias.name] = (source, alias.name)
+                    self.bindings[alias.asname or alias.name] = (origin, alias.name)
+                if names[0].name == "*":
+                    self.stars.append(origin)
 
-    def _absolute(self, module: str, level: int) -> str:
-        if not level:
-            return module
-        parts = self.name.split(".")
-        drop = level - (self.path.name == "__init__.py")
-        return ".".join([*parts[: len(parts) - drop], *filter(None, [module])])
-
-    def defined(self) -> dict[str, ast.stmt]:
-        """The classes and functions that this file defines itself, in order."""
-        return {
-            n: d for n, d in self.bindings.items() if isinstance(d, ast.ClassDef | ast.FunctionDef)
-        }
-
-    def binding(self, name: str) -> Any:
-        """What the file binds a name to, itself or by a star import of a neighbour."""
-        neighbours = (read(star) for star in self.stars if not name.startswith("_"))
-        found = (module.binding(name) for module in neighbours if module and module is not self)
-        return self.bindings[name] if name in self.bindings else next((f for f in found if f), None)
+    def defined(self) -> list[str]:
+        """The classes and functions that the file defines itself, in order."""
+        kinds = ast.ClassDef | ast.FunctionDef
+        return [name for name, node in self.bindings.items() if isinstance(node, kinds)]
 
     def names(self) -> Iterator[str]:
-        """Every name that can be imported from this file."""
-        yield from self.bindings
+        """Every name that can be imported from the file."""
+        yield from self.bindings.keys() - {"*"}
         for star in self.stars:
             if (module := read(star)) is not None:
                 yield from module.names()
 
+    def binding(self, name: str) -> Any:
+        """What a name is bound to, here or in a file whose names are all imported; else None."""
+        if name in self.bindings:
+            return self.bindings[name]
+        files = (read(star) for star in self.stars)
+        return next((found for file in files if file and (found := file.binding(name))), None)
 
-def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+
+def _top_level(body: list[Any]) -> Iterator[ast.stmt]:
     for statement in body:
         yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With):
-            for part in ("finalbody", "orelse", "handlers", "body"):  # the last binding wins
-                for inner in getattr(statement, part, []):
-                    yield from _top_level(
-                        inner.body if isinstance(inner, ast.ExceptHandler) else [inner]
-                    )
-
-
-def find_file(module: str) -> Path | None:
-    """The file of a module by its dotted name, found without importing anything."""
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    path = (
-        Path(spec.origin)
-        if spec.origin
-        else Path(next(iter(spec.submodule_search_locations or [""])))
-    )
-    for part in rest:
-        path = (path.parent if path.name == "__init__.py" else path) / part
-        path = path / "__init__.py" if path.is_dir() else path.with_name(path.name + ".py")
-    return path if path.suffix == ".py" and path.is_file() else None
+        for part in ("finalbody", "orelse", "handlers", "body"):  # the last binding wins
+            if isinstance(statement, ast.If | ast.Try | ast.With | ast.ExceptHandler):
+                yield from _top_level(getattr(statement, part, []))
 
 
 @functools.cache
 def read(module: str) -> Module | None:
     """Parses a module by its dotted name; None where there is no such Python file."""
-    path = find_file(module)
-    return None if path is None else Module(module, path)
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # of a top-level name: imports nothing
+    except (ImportError, ValueError):
+        return None
+    places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+    path = next((Path(place) for place in places if place), Path())
+    for part in rest:
+        path = (path.parent if path.name == "__init__.py" else path) / part
+        path = path / "__init__.py" if path.is_dir() else path.with_name(f"{part}.py")
+    return Module(module, path) if path.suffix == ".py" and path.is_file() else None
 
 
-_found: dict[tuple[str, str], Definition | None] = {}
+_found: dict[tuple[str, str], "Definition | None"] = {}
 
 
 @dataclass(frozen=True)
@@ -171,40 +148,37 @@ class Definition:
     node: Any
 
     @staticmethod
-    def find(module_name: str, dotted: str) -> Definition | None:
-        """Looks `dotted` up as the code of that module would, through imports and stars."""
-        key = (module_name, dotted)
+    def find(module: str, dotted: str) -> "Definition | None":
+        """Looks `dotted` up as the code of that module would, through imports."""
+        key = (module, dotted)
         if key not in _found:
-            _found[key] = None  # an import that leads back here finds nothing
-            _found[key] = Definition._find(*key)
+            _found[key] = None  # what an import that leads back here finds
+            _found[key] = Definition._search(*key)
         return _found[key]
 
     @staticmethod
-    def _find(module_name: str, dotted: str) -> Definition | None:
+    def _search(module_name: str, dotted: str) -> "Definition | None":
         module = read(module_name)
         if module is None:
             return None
         name, _, rest = dotted.partition(".")
         bound = module.bindings.get(name)
         if isinstance(bound, tuple):
-            source, attribute = bound
-            if attribute and (
-                found := Definition.find(source, ".".join(filter(None, [attribute, rest])))
-            ):
-                return found
-            inner = f"{source}.{attribute}" if attribute else source
-            return Definition.find(inner, rest) if rest else None
+            origin, attribute = bound
+            found = Definition.find(origin, f"{attribute}.{rest}".strip("."))
+            inner = f"{origin}.{attribute}".strip(".")
+            return found or (Definition.find(inner, rest) if rest else None)
         if bound is not None:
             return None if rest else Definition(module, bound)
         if rest and (found := Definition.find(f"{module_name}.{name}", rest)):
             return found
-        candidates = (Definition.find(star, dotted) for star in module.stars if star != module_name)
-        return next((found for found in candidates if found), None)
+        return next((d for star in module.stars if (d := Definition.find(star, dotted))), None)
 
-    def resolve(self, expression: ast.expr) -> Definition | None:
+    def resolve(self, expression: ast.expr) -> "Definition | None":
         """What a name such as `nn.Module` means in this file."""
         text = ast.unparse(expression)
-        return self.find(self.module.name, text) if text.replace(".", "").isidentifier() else None
+        known = text.replace(".", "").isidentifier()
+        return self.find(self.module.name, text) if known else None
 
     def qualified(self, expression: ast.expr) -> str:
         """The full dotted name of an expression by this file's imports: `torch.nn.Module`."""
@@ -217,163 +191,133 @@ class Definition:
         """What the class or function takes.
 
         Raises:
-            Unreadable: Where only an import can tell.
+            Unreadable: Only an import can tell.
         """
         if isinstance(self.node, ast.FunctionDef):
-            return self._of_function(self.node, skip_first=False)
+            return self._of_function(self.node)
         if not isinstance(self.node, ast.ClassDef):
             raise Unreadable
-        if any("dataclass" in ast.unparse(decorator) for decorator in self.node.decorator_list):
+        if "dataclass" in "".join(map(ast.unparse, self.node.decorator_list)):
             raise Unreadable
-        about = _docstring(self.node)
-        init = next(
-            (n for n in self.node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"),
-            None,
-        )
-        inherited = self._of_bases() if init is None else self._of_function(init, skip_first=True)
-        documented = {p.arg_name: p.description or "" for p in about.params}
+        methods = (n for n in self.node.body if isinstance(n, ast.FunctionDef))
+        init = next((method for method in methods if method.name == "__init__"), None)
+        found = self._of_function(init, skip=1) if init else self._of_bases()
+        summary, texts = _documentation(self.node)
         parameters = {
-            name: replace(parameter, help=parameter.help or documented.get(name, ""))
-            for name, parameter in inherited.parameters.items()
+            n: replace(p, help=p.help or texts.get(n, "")) for n, p in found.parameters.items()
         }
-        return Signature(parameters, about.short_description or inherited.help, inherited.open)
+        return Signature(parameters, summary or found.help, found.open)
 
     def _of_bases(self) -> Signature:
         for base in self.node.bases:
-            if self.qualified(base).rpartition(".")[2] in (*_ROOTS, "object", "ABC"):
-                continue
-            if (
-                found := self.resolve(base.value if isinstance(base, ast.Subscript) else base)
-            ) is None:
-                raise Unreadable
-            if (signature := found.signature()).parameters:
-                return signature
+            base = base.value if isinstance(base, ast.Subscript) else base  # Dataset[Tensor]
+            if ast.unparse(base).rpartition(".")[2] not in _ROOTS:
+                if (found := self.resolve(base)) is None:
+                    raise Unreadable
+                if (signature := found.signature()).parameters:
+                    return signature
         return Signature({})
 
-    def _of_function(self, function: ast.FunctionDef, skip_first: bool) -> Signature:
-        about = _docstring(function)
-        documented = {p.arg_name: p.description or "" for p in about.params}
+    def _of_function(self, function: ast.FunctionDef, skip: int = 0) -> Signature:
+        summary, texts = _documentation(function)
         args = function.args
-        positional = [*args.posonlyargs, *args.args]
-        defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
-        pairs = [*zip(positional, defaults, strict=True)][skip_first:]
+        named = [*args.posonlyargs, *args.args][skip:]
+        defaults = [None] * (len(named) - len(args.defaults)) + [*args.defaults]
         parameters = {
-            a.arg: self._parameter(a, default, documented.get(a.arg, "")) for a, default in pairs
-        }
-        for a, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-            parameters[a.arg] = replace(
-                self._parameter(a, default, documented.get(a.arg, "")), keyword_only=True
+            arg.arg: self._parameter(arg, default, texts.get(arg.arg, ""), arg in args.kwonlyargs)
+            for arg, default in zip(
+                [*named, *args.kwonlyargs], [*defaults, *args.kw_defaults], strict=True
             )
-        is_open = False
-        if args.kwarg:
-            more, is_open = self._forwarded(function, args.kwarg.arg)
-            parameters |= {n: p for n, p in more.items() if n not in parameters}
-        return Signature(parameters, about.short_description or "", is_open)
+        }
+        more, is_open = self._forwarded(function, args.kwarg.arg) if args.kwarg else ({}, False)
+        return Signature(parameters | {**more, **parameters}, summary, is_open)
 
-    def _parameter(self, arg: ast.arg, default: ast.expr | None, text: str) -> Parameter:
-        value = REQUIRED if default is None else self._literal(default)
-        kind = _type_of(value) if arg.annotation is None else self.evaluate(arg.annotation)
+    def _parameter(
+        self, arg: ast.arg, default: ast.expr | None, text: str, keyword_only: bool
+    ) -> Parameter:
+        value = self._literal(default) if default else REQUIRED
+        kind = self._type(arg.annotation) if arg.annotation else _type_of(value)
+        if kind is float and type(value) is int:
+            value = float(value)
         if value is None and kind is not Any:
             kind = typing.Optional[kind]  # noqa: UP045 - kind is a value here
-        return Parameter(arg.arg, kind, value, text)
+        return Parameter(arg.arg, kind, value, text, keyword_only)
 
     def _literal(self, default: ast.expr) -> Any:
-        try:
-            return ast.literal_eval(default)
-        except ValueError:
-            constant = self.resolve(default)
-        try:
-            return ast.literal_eval(constant.node) if constant else Code(ast.unparse(default))
-        except ValueError:
-            return Code(ast.unparse(default))
+        constant = self.resolve(default)
+        for node in (default, constant.node if constant else default):
+            try:
+                return ast.literal_eval(node)
+            except (ValueError, TypeError):
+                continue
+        return Code(ast.unparse(default))
 
     def _forwarded(
         self, function: ast.FunctionDef, kwargs: str
     ) -> tuple[dict[str, Parameter], bool]:
-        """Parameters that reach others through **kwargs, and whether some can't be told."""
+        """What reaches others through **kwargs, and whether there is more that can't be told."""
         found: dict[str, Parameter] = {}
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
-            match call.func:
-                case ast.Attribute(value=ast.Name(id=name), attr="get" | "pop") if name == kwargs:
-                    key, *default = [self._literal(argument) for argument in call.args]
-                    value = default[0] if default else None
-                    found[key] = Parameter(key, _type_of(value), value, forwarded=True)
+            callee = ast.unparse(call.func)
+            if callee in (f"{kwargs}.get", f"{kwargs}.pop"):
+                name, *default = [self._literal(argument) for argument in call.args]
+                value = default[0] if default else None
+                found[name] = Parameter(name, _type_of(value), value, forwarded=True)
             if any(k.arg is None and ast.unparse(k.value) == kwargs for k in call.keywords):
-                signature = self._callee(call)
-                if signature is None:
+                is_super = callee.startswith("super(") and isinstance(self.node, ast.ClassDef)
+                target = self.resolve(call.func)
+                if not is_super and target is None:
                     return found, True
-                given = {k.arg for k in call.keywords} | {
-                    *[*signature.parameters][: len(call.args)]
-                }
-                more = {
-                    n: p for n, p in signature.parameters.items() if n not in given | found.keys()
-                }
+                signature = target.signature() if target else self._of_bases()
+                given = {k.arg for k in call.keywords}
+                given |= {*[*signature.parameters][: len(call.args)], *found}
+                more = {n: p for n, p in signature.parameters.items() if n not in given}
                 found |= {n: replace(p, forwarded=True) for n, p in more.items()}
                 if signature.open:
                     return found, True
-        used = any(isinstance(node, ast.Name) and node.id == kwargs for node in ast.walk(function))
-        return found, used and not found
+        uses = [n for n in ast.walk(function) if isinstance(n, ast.Name) and n.id == kwargs]
+        return found, bool(uses and not found)
 
-    def _callee(self, call: ast.Call) -> Signature | None:
-        text = ast.unparse(call.func)
-        if text.startswith("super(") and text.endswith(".__init__"):
-            return self._of_bases() if isinstance(self.node, ast.ClassDef) else None
-        target = self.resolve(call.func)
-        return target.signature() if target else None
-
-    def evaluate(self, annotation: ast.expr) -> Any:
+    def _type(self, annotation: ast.expr) -> Any:
         """An annotation as a type to check options against."""
         match annotation:
-            case ast.Constant(value=None):
-                return None
             case ast.Constant(value=str(text)):
                 try:
-                    return self.evaluate(ast.parse(text.strip(), mode="eval").body)
+                    return self._type(ast.parse(text.strip(), mode="eval").body)
                 except SyntaxError:  # prose
                     return Any
-            case ast.Constant(value=constant):
-                return constant  # the Ellipsis of tuple[int, ...]
+            case ast.Constant(value=value):  # None, and the dots of tuple[int, ...]
+                return value
             case ast.Name() | ast.Attribute():
-                return self._named_type(annotation)
+                origin, _, short = self.qualified(annotation).rpartition(".")
+                if short in _TYPES and origin in (self.module.name, *_TYPE_MODULES):
+                    return _TYPES[short]
+                alias = self.resolve(annotation)  # Size = Union[int, tuple[int, int]]
+                is_type = alias is not None and isinstance(alias.node, ast.expr)
+                return alias._type(alias.node) if alias and is_type else Any
             case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-                return typing.Union[self.evaluate(left), self.evaluate(right)]  # noqa: UP007
-            case ast.Subscript(value=base, slice=inner):
-                kind = self.evaluate(base)
+                return typing.Union[self._type(left), self._type(right)]  # noqa: UP007
+            case ast.Subscript(value=base, slice=ast.expr() as inner):
+                kind = self._type(base)
                 if kind is typing.Literal:
                     return typing.Literal[ast.literal_eval(inner)]
-                if ast.unparse(base).rpartition(".")[2] == "Annotated" and isinstance(
-                    inner, ast.Tuple
-                ):
-                    return self.evaluate(inner.elts[0])
-                elements = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-                types = tuple(self.evaluate(element) for element in elements)
-                return Any if kind is Any else kind[types if len(types) > 1 else types[0]]
-        return Any
-
-    def _named_type(self, name: ast.expr) -> Any:
-        origin, _, short = self.qualified(name).rpartition(".")
-        if short in _TYPES and origin in (self.module.name, *_TYPE_MODULES):
-            return _TYPES[short]
-        alias = self.resolve(name)
-        if alias and isinstance(alias.node, ast.expr):  # Size = Union[int, tuple[int, int]]
-            return alias.evaluate(alias.node)
+                return Any if kind is Any else kind[self._type(inner)]
+            case ast.Tuple(elts=elements):
+                return tuple(self._type(element) for element in elements)
         return Any
 
 
 def _type_of(default: Any) -> Any:
     """The type of a parameter that has no annotation, by its default."""
-    match default:
-        case bool():
-            return bool
-        case int():
-            return int | float
-        case float() | str():
-            return type(default)
-    return Any
+    if isinstance(default, bool | float | str):
+        return type(default)
+    return int | float if isinstance(default, int) else Any
 
 
-def _docstring(node: Any) -> docstring_parser.Docstring:
+def _documentation(node: Any) -> tuple[str, dict[str, str]]:
+    """The first line of a docstring, and what it says of each parameter."""
     try:
-        return docstring_parser.parse(ast.get_docstring(node) or "")
+        found = docstring_parser.parse(ast.get_docstring(node) or "")
     except docstring_parser.ParseError:
-        return docstring_parser.Docstring()
+        return "", {}
+    return found.short_description or "", {p.arg_name: p.description or "" for p in found.params}

@@ -1,7 +1,7 @@
 """`DInterface`: everything that is the same for every dataset."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,15 +11,14 @@ from torchvision.transforms import v2
 
 from core.lookup import UsageError, construct, load, locate
 
-SPLITS = ("train", "val", "test", "predict")
-_ALSO_CALLED = {"val": ("val", "valid", "validation")}
 _STAGES = {
     "fit": ("train", "val"),
     "validate": ("val",),
     "test": ("test",),
     "predict": ("predict",),
 }
-_SYNONYMS = {"in_chans": "in_channels", "n_classes": "num_classes", "img_size": "image_size"}
+_SPLIT_NAMES = {"val": ("val", "valid", "validation")}
+_SYNONYMS = {"n_classes": "num_classes", "in_chans": "in_channels", "img_size": "image_size"}
 
 
 class DInterface(pl.LightningDataModule):
@@ -28,7 +27,8 @@ class DInterface(pl.LightningDataModule):
     The dataset's constructor tells how it is split. With a `split` parameter it is asked for
     "train", "val", "test" and "predict"; with a `train` parameter for True and False. A split that
     it does not know is a seeded part of the training set. Only the training part is augmented,
-    where the constructor takes `augment`.
+    where the constructor takes `augment`. With a `download` parameter, or a static or class method
+    `prepare_data`, it is downloaded before.
 
     Args:
         dataset: File in data/, such as digits; digits:Digits picks one of its classes or
@@ -47,7 +47,7 @@ class DInterface(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str | type[Dataset],
+        dataset: str | type[Dataset[Any]],
         data_args: dict[str, Any] | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
@@ -61,139 +61,113 @@ class DInterface(pl.LightningDataModule):
             raise UsageError(f"--batch_size {batch_size}: expected 1 or more")
         if num_workers < 0:
             raise UsageError(f"--num_workers {num_workers}: expected 0 or more")
-        if not (0 <= val_fraction and 0 <= test_fraction and val_fraction + test_fraction < 1):
-            raise UsageError(
-                f"--val_fraction {val_fraction} --test_fraction {test_fraction}: nothing is left to train"
-            )
-        self.save_hyperparameters(
-            logger=False, ignore=[] if isinstance(dataset, str) else ["dataset"]
-        )
+        if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+            fractions = f"--val_fraction {val_fraction} --test_fraction {test_fraction}"
+            raise UsageError(f"{fractions}: expected 0 or more, and together less than 1")
+        # The network's hyper-parameters are logged: the same name with another value would clash.
+        self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        self._fractions = {"val": val_fraction, "test": test_fraction}
-        self._split_seed = split_seed
-        self.dataset = load(locate("dataset", dataset)) if isinstance(dataset, str) else dataset
-        self._args = dict(data_args or {})
+        self.split_seed = split_seed
+        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.dataset: Any = (
+            load(locate("dataset", dataset)) if isinstance(dataset, str) else dataset
+        )
         self._takes = _parameters(self.dataset)
+        self._args = dict(data_args or {})
         if "transform" in self._takes and self.dataset.__module__.startswith("torchvision."):
-            images = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-            self._args.setdefault("transform", images)
-        self._own: dict[str, Any] = {}  # the dataset's own splits; None where it has none
+            to_tensor = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
+            self._args.setdefault("transform", to_tensor)
+        self._made: dict[tuple[str, bool], Any] = {}  # by split and augmentation
         self._parts: dict[str, Any] = {}
-        self._prepared = False
+        self._is_prepared = False
 
     def prepare_data(self) -> None:
         """Downloads: Lightning calls this in one process of each node."""
-        if self._prepared:
-            return
-        if callable(prepare := getattr(self.dataset, "prepare_data", None)):
+        prepare = getattr(self.dataset, "prepare_data", None)
+        if prepare and not self._is_prepared:
             takes = inspect.signature(prepare).parameters
-            prepare(**{n: v for n, v in self._args.items() if n in takes})
-        if "download" in self._takes and self._args.get("download", True):
-            for split in SPLITS[:3]:
-                self._instance(split, download=True)
-        self._prepared = True
+            prepare(**{name: value for name, value in self._args.items() if name in takes})
+        if "download" in self._takes and self._args.get("download", True) and not self._is_prepared:
+            for split in ("train", "val", "test"):
+                self._make(split, download=True)
+        self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
-        """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`, or None for all."""
-        for split in _STAGES.get(stage or "", SPLITS):
+        """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`; None: all."""
+        for split in _STAGES.get(stage or "", ("train", "val", "test", "predict")):
             self.part(split)
 
     def part(self, split: str) -> Any:
-        """The set of a split, or None if there is none."""
+        """The set of a split (`train`, `val`, `test`, `predict`), or None if there is none."""
         if split not in self._parts:
             self._parts[split] = self._build(split)
         return self._parts[split]
 
     def _build(self, split: str) -> Any:
-        own = self._own_split(split)
-        if split == "predict":
-            return self.part("test") if own is None else own
-        if own is not None and split != "train":
+        own = self._own(split)
+        if split == "predict" and own is None:
+            return self.part("test")
+        if split != "train" and own is not None:
             return own
-        whole = self._whole(augment=split == "train")
-        if isinstance(whole, IterableDataset):
+        whole = self._own("train", augment=split == "train")
+        missing = [s for s, part in self.fractions.items() if part and self._own(s) is None]
+        if isinstance(whole, IterableDataset) or not missing:
             return whole if split == "train" else None
-        missing = [s for s in self._fractions if self._fractions[s] and self._own_split(s) is None]
-        indices = torch.randperm(
-            len(whole), generator=torch.Generator().manual_seed(self._split_seed)
-        ).tolist()
+        generator = torch.Generator().manual_seed(self.split_seed)
+        rest = torch.randperm(len(whole), generator=generator).tolist()
         parts = {}
-        for part in missing:
-            count = max(1, round(len(whole) * self._fractions[part]))
-            parts[part], indices = indices[:count], indices[count:]
-        if split != "train":
-            return Subset(whole, sorted(parts[split])) if split in parts else None
-        if not indices:
-            raise UsageError(
-                f"the training set is empty: {self.dataset.__name__} holds {len(whole)} samples"
-            )
-        return Subset(whole, sorted(indices)) if parts else whole
+        for name in missing:
+            count = max(1, round(len(whole) * self.fractions[name]))
+            parts[name], rest = rest[:count], rest[count:]
+        if not rest:
+            raise UsageError(f"nothing is left to train: the dataset has {len(whole)} samples")
+        chosen = (parts | {"train": rest}).get(split)
+        return None if chosen is None else Subset(whole, sorted(chosen))
 
-    def _whole(self, augment: bool) -> Any:
-        """All that the dataset has for training, with or without augmentation."""
-        name = "augmented" if augment and "augment" in self._takes else "plain"
-        if name not in self._own:
-            self._own[name] = self._instance("train", augment=augment)
-        return self._own[name]
+    def _own(self, split: str, augment: bool = False) -> Any:
+        """The dataset's own split; None where it has none."""
+        key = split, augment and "augment" in self._takes
+        if key not in self._made:
+            by_name = "split" in self._takes - self._args.keys()
+            by_flag = "train" in self._takes - self._args.keys() and split == "test"
+            known = split == "train" or by_name or by_flag
+            self._made[key] = self._make(split, augment=augment) if known else None
+        return self._made[key]
 
-    def _own_split(self, split: str) -> Any:
-        if split == "train":
-            return self._whole(augment=True)
-        if split not in self._own:
-            self._own[split] = self._instance(split) if self._may_know(split) else None
-        return self._own[split]
-
-    def _may_know(self, split: str) -> bool:
-        if "split" in self._takes and "split" not in self._args:
-            return True
-        return "train" in self._takes and "train" not in self._args and split == "test"
-
-    def _instance(self, split: str, download: bool = False, augment: bool = False) -> Any:
-        """The dataset's own split; None if it doesn't know this one."""
-        arguments = dict(self._args)
-        if "download" in self._takes:
-            arguments["download"] = download
-        if "augment" in self._takes and not augment:
-            arguments["augment"] = False
-        if "split" not in self._takes or "split" in self._args:
-            if "train" in self._takes and "train" not in self._args:
-                arguments["train"] = split == "train"
-            return construct(self.dataset, arguments)
-        names = _ALSO_CALLED.get(split, (split,))
+    def _make(self, split: str, augment: bool = False, download: bool = False) -> Any:
+        arguments = self._args | ({} if augment else {"augment": False}) | {"download": download}
+        arguments["train"] = self._args.get("train", split == "train")
+        names = (
+            [self._args["split"]] if "split" in self._args else _SPLIT_NAMES.get(split, (split,))
+        )
         for name in names:
+            given = arguments | {"split": name}
+            unasked = {"augment", "download", "train", "split"} - self._takes
             try:
-                return construct(self.dataset, arguments | {"split": name})
-            except (ValueError, KeyError, AssertionError):
-                if split == "train":
+                return construct(self.dataset, {n: v for n, v in given.items() if n not in unasked})
+            except UsageError:
+                raise
+            except (ValueError, KeyError):  # it does not know this split
+                if split == "train" or "split" not in self._takes:
                     raise
         return None
 
     def sample(self) -> Any:
-        """A batch of one unaugmented sample."""
-        source = self._any_part()
-        item = next(iter(source)) if isinstance(source, IterableDataset) else source[0]
-        try:
-            return (_collate(source) or default_collate)([item])
-        except TypeError as error:
-            raise UsageError(
-                f"{self.dataset.__name__} must return tensors or numbers: {error}"
-            ) from error
+        """A batch of one sample, not augmented if there is such a one."""
+        part = self._any_part()
+        item = next(iter(part)) if isinstance(part, IterableDataset) else part[0]
+        return _collate(part)([item])
 
-    def _any_part(self) -> Any:
-        built = [p for split, p in self._parts.items() if p is not None and split != "train"]
-        return built[0] if built else self.part("train")
-
-    def published(self, name: str) -> Iterable[Any]:
-        """What the dataset says of `num_classes`, `in_channels`, `input_size`, …: the likeliest first."""
-        name = _SYNONYMS.get(name, name)
-        dataset = _base(self._any_part())
+    def published(self, name: str) -> Iterator[Any]:
+        """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
+        dataset, name = _base(self._any_part()), _SYNONYMS.get(name, name)
         if hasattr(dataset, name):
             yield getattr(dataset, name)
         if name == "num_classes" and hasattr(dataset, "classes"):
             yield len(dataset.classes)
         if name in ("in_channels", "input_size", "image_size"):
             batch = self.sample()
-            values = list(batch.values()) if isinstance(batch, dict) else batch
+            values = [*batch.values()] if isinstance(batch, dict) else batch
             first = values[0] if isinstance(values, list | tuple) else values
             shape = list(first.shape[1:])
             if name == "input_size":
@@ -201,9 +175,14 @@ class DInterface(pl.LightningDataModule):
             elif len(shape) == 3:  # (C, H, W)
                 yield shape[0] if name == "in_channels" else shape[-1]
 
+    def _any_part(self) -> Any:
+        built = {split: part for split, part in self._parts.items() if part is not None}
+        return next((p for split, p in built.items() if split != "train"), built.get("train"))
+
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
-        return self._loader("train", shuffle=True, drop_last=self.drop_last)
+        shuffle = not isinstance(self.part("train"), IterableDataset)
+        return self._loader("train", shuffle=shuffle, drop_last=self.drop_last)
 
     def val_dataloader(self) -> Any:
         """Batches of the validation set, in order."""
@@ -217,18 +196,17 @@ class DInterface(pl.LightningDataModule):
         """Batches of the set to predict, by default the test set, in order."""
         return self._loader("predict")
 
-    def _loader(self, split: str, shuffle: bool = False, **options: Any) -> Any:
-        source = self.part(split)
-        if source is None:
+    def _loader(self, split: str, **options: Any) -> Any:
+        part = self.part(split)
+        if part is None:
             return []
         return DataLoader(
-            source,
+            part,
             batch_size=self.batch_size,
-            shuffle=shuffle and not isinstance(source, IterableDataset),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.accelerator.is_available(),
-            collate_fn=_collate(source),
+            collate_fn=_collate(part),
             **options,
         )
 
@@ -238,14 +216,21 @@ def _base(dataset: Any) -> Any:
 
 
 def _collate(dataset: Any) -> Any:
-    return getattr(_base(dataset), "collate_fn", None)
+    return getattr(_base(dataset), "collate_fn", _batch)
+
+
+def _batch(items: list[Any]) -> Any:
+    try:
+        return default_collate(items)
+    except (RuntimeError, TypeError) as error:
+        hint = "return tensors of one shape, or give the dataset a collate_fn"
+        raise UsageError(f"the dataset's items can't be batched; {hint}: {error}") from error
 
 
 def _parameters(target: Any) -> set[str]:
-    """Names that a class or function takes, those that its base classes take through **kwargs too."""
-    owners = [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]
+    """What a class or function takes, and its base classes through **kwargs."""
     names: set[str] = set()
-    for owner in owners:
+    for owner in [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]:
         parameters = inspect.signature(owner).parameters.values()
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

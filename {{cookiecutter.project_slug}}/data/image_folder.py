@@ -7,9 +7,11 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from core.lookup import UsageError
+
 
 class ImageFolder(datasets.ImageFolder):
-    """Images in `root/CLASS/*.jpg`, or in `root/train/CLASS/`, `root/val/CLASS/`, `root/test/CLASS/`.
+    """Images in `root/CLASS/`, or in `root/train/CLASS/`, `root/val/CLASS/`, `root/test/CLASS/`.
 
     Without such split folders, seeded parts of the whole validate and test. Items are
     `(image, label)`: image (3, image_size, image_size), float32, normalised by ImageNet's mean and
@@ -23,7 +25,7 @@ class ImageFolder(datasets.ImageFolder):
 
     Raises:
         ValueError: There are split folders, but not this one.
-        FileNotFoundError: There are no images.
+        UsageError: There are no images.
     """
 
     in_channels = 3
@@ -46,7 +48,11 @@ class ImageFolder(datasets.ImageFolder):
             v2.ToDtype(torch.float32, scale=True),
             v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
-        super().__init__(str(folder), transform=v2.Compose([v2.PILToTensor(), *shape, *scale]))
+        try:
+            super().__init__(str(folder), transform=v2.Compose([v2.PILToTensor(), *shape, *scale]))
+        except OSError as error:
+            text = f"{error.strerror} {folder}" if error.strerror else error
+            raise UsageError(f"--root {root}: expected images in {root}/CLASS/: {text}") from error
         self.num_classes = len(self.classes)
         self.image_size = image_size
         self.input_size = (3, image_size, image_size)

@@ -201,7 +201,7 @@ class MInterface(pl.LightningModule):
             target = target.reshape(output.shape).to(output.dtype)
         try:
             return self.loss(output, target), target
-        except (IndexError, RuntimeError, ValueError) as error:
+        except (IndexError, RuntimeError, UserWarning, ValueError) as error:
             raise UsageError(
                 f"{loss} can't compare the output of {name}, {_shape(output)}, with the target, "
                 f"{_shape(target)}, {target.min()} to {target.max()}: {str(error).splitlines()[0]}"
@@ -280,6 +280,8 @@ def _build_schedule(
     interval = interval or ("step" if lengths else "epoch")
     if warmup_steps and interval == "epoch":
         raise UsageError(f"--warmup_steps {warmup_steps} needs --lr_interval step for {chosen}")
+    if warmup_steps < 0:
+        raise UsageError(f"--warmup_steps {warmup_steps}: expected 0 or more")
     total = steps - warmup_steps if interval == "step" else epochs
     if lengths and (total is None or not 0 < total < float("inf")):
         raise UsageError(f"--lr_scheduler {chosen} needs a length; type --max_epochs VALUE")

@@ -1,0 +1,287 @@
+"""`MInterface` and `DInterface` from Python."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
+
+from core.lookup import UsageError
+from data import DInterface
+from model import MInterface
+
+
+class Net(nn.Module):
+    """Takes as many inputs as it is told to."""
+
+    def __init__(self, width: int = 3, num_classes: int = 2) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+class Whole(Dataset[tuple[Tensor, int]]):
+    """A hundred numbered samples without splits."""
+
+    classes = ("even", "odd")
+
+    def __init__(self, size: int = 100, augment: bool = False) -> None:
+        self.size, self.augment = size, augment
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        noise = 0.5 if self.augment else 0.0
+        return torch.full((3,), index + noise), index % 2
+
+
+class Flagged(Whole):
+    """A dataset in torchvision's manner; `calls` tells how it was made."""
+
+    calls: ClassVar[list[dict[str, bool]]] = []
+
+    def __init__(self, train: bool = True, download: bool = False, size: int = 50) -> None:
+        super().__init__(size if train else 10)
+        self.calls.append({"train": train, "download": download})
+
+
+class Stream(IterableDataset[tuple[Tensor, int]]):
+    """Samples one after the other, validated by their own split."""
+
+    def __init__(self, split: str = "train") -> None:
+        if split == "test":
+            raise ValueError(split)
+
+    def __iter__(self) -> Any:
+        yield from ((torch.rand(3), index % 2) for index in range(16))
+
+
+def indices(part: Any) -> list[int]:
+    return [int(part[i][0][0]) for i in range(len(part))]
+
+
+def trainer(**options: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        **options,
+    )
+
+
+class TestDInterface:
+    def test_a_whole_is_split_by_seeded_fractions(self) -> None:
+        data = DInterface(Whole, val_fraction=0.2, test_fraction=0.3)
+        parts = {split: indices(data.part(split)) for split in ("train", "val", "test")}
+        assert [len(parts[split]) for split in parts] == [50, 20, 30]
+        assert sorted(i for part in parts.values() for i in part) == list(range(100))
+        again = DInterface(Whole, val_fraction=0.2, test_fraction=0.3)
+        assert indices(again.part("val")) == parts["val"]
+        other = DInterface(Whole, val_fraction=0.2, test_fraction=0.3, split_seed=1)
+        assert indices(other.part("val")) != parts["val"]
+
+    def test_only_the_training_part_is_augmented(self) -> None:
+        data = DInterface(Whole, {"augment": True})
+        assert data.part("train")[0][0][0] % 1 == 0.5
+        assert data.part("val")[0][0][0] % 1 == 0
+        assert data.part("test")[0][0][0] % 1 == 0
+
+    def test_train_flag_and_download(self) -> None:
+        Flagged.calls.clear()
+        data = DInterface(Flagged, test_fraction=0.5)
+        data.prepare_data()
+        assert {"train": True, "download": True} in Flagged.calls
+        Flagged.calls.clear()
+        data.setup()
+        assert len(data.part("train")) + len(data.part("val")) == 50
+        assert len(data.part("test")) == 10
+        assert not any(call["download"] for call in Flagged.calls)
+        data.prepare_data()
+        assert not any(call["download"] for call in Flagged.calls), "once is enough"
+
+    def test_iterable_and_a_split_that_it_does_not_know(self) -> None:
+        data = DInterface(Stream, batch_size=4)
+        assert len(list(data.train_dataloader())) == 4
+        assert len(list(data.val_dataloader())) == 4
+        assert data.test_dataloader() == []
+
+    def test_collate_fn_of_the_dataset(self) -> None:
+        class Own(Whole):
+            def collate_fn(self, items: list[Any]) -> str:
+                return f"{len(items)} items"
+
+        assert next(iter(DInterface(Own, batch_size=7).train_dataloader())) == "7 items"
+
+    def test_prepare_data_of_the_dataset_gets_its_arguments(self) -> None:
+        class Own(Whole):
+            seen: ClassVar[list[int]] = []
+
+            @classmethod
+            def prepare_data(cls, size: int) -> None:
+                cls.seen.append(size)
+
+        data = DInterface(Own, {"size": 7})
+        data.prepare_data()
+        data.prepare_data()
+        assert Own.seen == [7]
+
+    def test_what_the_data_tells(self) -> None:
+        data = DInterface(Whole)
+        data.setup("fit")
+        assert [*data.published("num_classes")] == [2]
+        assert [*data.published("input_size")] == [[3]]
+        assert [*data.published("depth")] == []
+
+    @pytest.mark.parametrize(
+        "options", [{"batch_size": 0}, {"num_workers": -1}, {"val_fraction": 1.0}]
+    )
+    def test_bad_values(self, options: dict[str, Any]) -> None:
+        with pytest.raises(UsageError, match="--"):
+            DInterface(Whole, **options)
+
+
+class TestMInterface:
+    @pytest.mark.parametrize(
+        ("batch", "inputs", "target"),
+        [
+            (("x", "y"), ("x",), "y"),
+            (("x", "y", "filename"), ("x",), "y"),
+            ("x", ("x",), None),
+            ({"x": 1, "y": 2}, {"x": 1}, 2),
+            ({"x": 1, "label": 2, "path": 3}, {"x": 1}, 2),
+        ],
+    )
+    def test_split_batch(self, batch: Any, inputs: Any, target: Any) -> None:
+        assert MInterface(Net()).split_batch(batch) == (inputs, target)
+
+    def test_split_batch_of_several_inputs(self) -> None:
+        class Three(Net):
+            def forward(self, a: Any, b: Any, c: Any, scale: float = 1.0) -> Any:
+                return None
+
+        class Any_(Net):
+            def forward(self, *parts: Any) -> Any:
+                return None
+
+        assert MInterface(Three()).split_batch("abcyz") == (("abcyz",), None)
+        assert MInterface(Three()).split_batch([*"abcyz"]) == (("a", "b", "c"), "y")
+        assert MInterface(Any_()).split_batch([*"abcdy"]) == (("a", "b", "c", "d"), "y")
+
+    @pytest.mark.parametrize(
+        ("loss", "outputs", "metrics"),
+        [
+            ("cross_entropy", 2, {"val_acc", "val_f1"}),
+            ("bce", 1, {"val_acc", "val_f1"}),
+            ("mse", 1, {"val_mae", "val_rmse", "val_r2"}),
+            ("l1", 1, {"val_mae", "val_rmse", "val_r2"}),
+        ],
+    )
+    def test_losses_and_their_metrics(self, loss: str, outputs: int, metrics: set[str]) -> None:
+        model = MInterface(Net(num_classes=outputs), loss=loss, lr=1e-4)
+        fit = trainer(max_epochs=1)
+        fit.fit(model, DInterface(Whole))
+        assert metrics | {"train_loss", "val_loss"} <= fit.callback_metrics.keys()
+
+    def test_one_output_against_a_flat_target_does_not_broadcast(self) -> None:
+        model = MInterface(Net(num_classes=1), loss="mse")
+        output, target = torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, 1.0])
+        loss, _ = model._compare(output, target)
+        assert loss.item() == 0
+
+    def test_a_loss_and_an_optimizer_class_from_python(self) -> None:
+        def loss(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:
+            return scale * output.square().mean()
+
+        model = MInterface(Net, loss=loss, loss_args={"scale": 0.0}, optimizer=torch.optim.SGD)
+        fit = trainer(max_epochs=1)
+        fit.fit(model, DInterface(Whole))
+        assert isinstance(fit.optimizers[0], torch.optim.SGD)
+        assert fit.callback_metrics["train_loss"] == 0
+
+    def test_optimizer_arguments(self) -> None:
+        model = MInterface(
+            Net(), optimizer="sgd", lr=0.5, weight_decay=0.1, optimizer_args={"momentum": 0.9}
+        )
+        fit = trainer(max_epochs=1, limit_train_batches=1)
+        fit.fit(model, DInterface(Whole))
+        group = fit.optimizers[0].param_groups[0]
+        assert (group["lr"], group["weight_decay"], group["momentum"]) == (0.5, 0.1, 0.9)
+
+    @pytest.mark.parametrize(
+        ("options", "first", "last"),
+        [
+            ({"lr_scheduler": "cosine"}, 1.0, 0.0),
+            ({"lr_scheduler": "one_cycle"}, 0.04, 0.0),
+            ({"lr_scheduler": "cosine", "warmup_steps": 4}, 0.01, 0.0),
+            ({"warmup_steps": 4}, 0.01, 1.0),
+            ({"lr_scheduler": "step", "lr_scheduler_args": {"step_size": 1}}, 1.0, 0.1),
+            ({"lr_scheduler": "plateau"}, 1.0, 1.0),
+        ],
+    )
+    def test_schedules_end_with_the_run(
+        self, options: dict[str, Any], first: float, last: float
+    ) -> None:
+        rates: list[float] = []
+
+        class Watch(pl.Callback):
+            def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+                rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+        model = MInterface(Net(), optimizer="sgd", lr=1.0, **options)
+        fit = trainer(max_epochs=2, callbacks=[Watch()])
+        fit.fit(model, DInterface(Whole, batch_size=8))
+        assert rates[0] == pytest.approx(first, abs=1e-2)
+        assert rates[-1] == pytest.approx(last, abs=2e-2)
+
+    def test_checkpoint_rebuilds_the_network(self, tmp_path: Path) -> None:
+        model = MInterface("mlp", {"input_size": [3], "num_classes": 2}, lr=0.25)
+        fit = trainer(max_epochs=1)
+        fit.fit(model, DInterface(Whole))
+        fit.save_checkpoint(tmp_path / "a.ckpt")
+        again = MInterface.load_from_checkpoint(tmp_path / "a.ckpt")
+        assert again.hparams["lr"] == 0.25
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(again.state_dict()[name], value)
+        other = MInterface.load_from_checkpoint(tmp_path / "a.ckpt", lr=0.5)
+        assert other.hparams["lr"] == 0.5
+
+    def test_only_plain_values_reach_a_checkpoint(self, tmp_path: Path) -> None:
+        model = MInterface(Net(), loss=nn.CrossEntropyLoss(), optimizer=torch.optim.SGD)
+        fit = trainer(max_epochs=1)
+        fit.fit(model, DInterface(Whole))
+        fit.save_checkpoint(tmp_path / "a.ckpt")
+        saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
+        assert not {"model_name", "loss", "optimizer"} & saved["hyper_parameters"].keys()
+        again = MInterface.load_from_checkpoint(tmp_path / "a.ckpt", model_name=Net())
+        torch.testing.assert_close(again.net.linear.weight, model.net.linear.weight)  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"optimizer": "adm"}, "did you mean 'Adam'"),
+            ({"loss": "crss_entropy"}, "did you mean 'CrossEntropyLoss'"),
+            ({"lr": -1.0}, "--optimizer adamw: Invalid learning rate"),
+            ({"lr_scheduler": "step"}, "step_size"),
+            ({"lr_scheduler": "plateau", "warmup_steps": 5}, "--lr_interval step"),
+            ({"optimizer": "rprop", "weight_decay": 0.1}, "weight_decay"),
+        ],
+    )
+    def test_bad_values(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            MInterface(Net(), **options)
+
+    def test_a_tuple_output_is_a_clear_error(self) -> None:
+        class Two(Net):
+            def forward(self, x: Tensor) -> Any:
+                return self.linear(x), x
+
+        with pytest.raises(UsageError, match="Two returns a tuple"):
+            trainer(max_epochs=1).fit(MInterface(Two()), DInterface(Whole))

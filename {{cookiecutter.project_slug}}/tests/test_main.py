@@ -1,0 +1,218 @@
+"""`python main.py …` as typed."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from model import MInterface
+
+from .conftest import Run
+
+QUICK = ("--model_name", "mlp", "--max_epochs", "2", "--enable_progress_bar", "false")
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_fit_test_and_predict(run: Run, project: Path) -> None:
+    shown = run(*QUICK, "--save_top_k", "2", "--hidden_sizes", "[32]").stdout
+    folder = project / "runs/digits-mlp/version_0"
+    assert "test_acc" in shown and "Results in runs/digits-mlp/version_0" in shown
+    results = json.loads((folder / "metrics.json").read_text())
+    assert results["test_acc"] > 0.8
+    assert f"{results['test_acc']:.4f}" in shown
+
+    checkpoints = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert len(checkpoints) == 3 and "last.ckpt" in checkpoints
+    assert re.fullmatch(r"epoch=\d+-val_loss=\d\.\d{4}\.ckpt", results["checkpoint"])
+    assert results["checkpoint"] in checkpoints
+
+    rows = read(folder / "metrics.csv")
+    assert [float(row["val_acc"]) > 0.5 for row in rows if row["val_acc"]] == [True, True]
+    assert any(row["lr-AdamW"] for row in rows)
+    scalars: set[str] = set()
+    for file in folder.glob("events.*"):
+        scalars |= {*EventAccumulator(str(file)).Reload().Tags()["scalars"]}
+    assert {"train_loss", "train_loss_step", "val_loss", "val_acc", "test_acc"} <= scalars
+
+    run("test", "--enable_progress_bar", "false")
+    assert json.loads((folder / "metrics.json").read_text()) == results
+    run("validate", "--run", "digits-mlp", "--ckpt", "last")
+    run("predict", "--run", folder)
+    predictions = read(folder / "predictions.csv")
+    assert [int(row["index"]) for row in predictions] == list(range(360))
+    assert sum(float(predictions[0][f"p_{c}"]) for c in range(10)) == pytest.approx(1)
+    assert not (project / "runs/digits-mlp/version_1").exists()
+
+    model = MInterface.load_from_checkpoint(folder / "checkpoints/last.ckpt", map_location="cpu")
+    assert model.hparams["model_args"]["num_classes"] == 10, "as the data told"
+
+
+def test_config_of_a_run_repeats_it(run: Run, project: Path) -> None:
+    run(*QUICK, "--seed", "3", "--dropout", "0.2", "--optimizer", "sgd", "--momentum", "0.9")
+    run("--config", "runs/digits-mlp/version_0/config.yaml")
+    first, second = (project / f"runs/digits-mlp/version_{n}" for n in (0, 1))
+    assert (first / "config.yaml").read_text() == (second / "config.yaml").read_text()
+    assert (first / "metrics.json").read_text() == (second / "metrics.json").read_text()
+    weights = [torch.load(f / "checkpoints/last.ckpt")["state_dict"] for f in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    config = yaml.safe_load((first / "config.yaml").read_text())
+    assert config["model"]["num_classes"] == 10
+    assert config["optimizer_args"]["momentum"] == 0.9
+    assert config["trainer"]["max_epochs"] == 2
+
+
+def test_the_command_line_overrides_files_and_files_the_defaults(run: Run, project: Path) -> None:
+    (project / "a.yaml").write_text("model_name: mlp\nmodel:\n  dropout: 0.5\nlr: 1e-4\nseed: 1\n")
+    shown = run("--config", "a.yaml", "--seed", "2", "--help").stdout
+    assert option(shown, "--model.dropout").endswith("(float; 0.5)")
+    assert option(shown, "--lr").endswith("(float; 0.0001)")
+    assert option(shown, "--seed").endswith("(int; 2)")
+    assert "--model.width" not in shown, "config.yaml's width is resnet's"
+
+
+def option(shown: str, name: str) -> str:
+    (found,) = re.findall(rf"^  {re.escape(name)}\n((?: {{6}}.*\n)+)", shown, re.M)
+    return " ".join(found.split())
+
+
+def test_help_shows_the_chosen_classes(run: Run) -> None:
+    shown = run("--help", "--model_name", "vit", "--lr_scheduler", "step").stdout
+    assert "One of: mlp, resnet, vit, torchvision:NAME, timm:NAME" in option(shown, "--model_name")
+    assert "One of: cifar10, digits, image_folder" in option(shown, "--dataset")
+    assert option(shown, "--model.num_heads") == "Attention heads per block; divides dim. (int; 4)"
+    assert "--lr_scheduler_args.step_size" in shown and "--trainer.max_epochs" in shown
+    assert "--model.stem" not in shown
+
+
+def test_fast_dev_run_writes_nothing(run: Run, project: Path) -> None:
+    before = set(project.rglob("*"))
+    run("--fast_dev_run", "true")
+    assert {p for p in set(project.rglob("*")) - before if "__pycache__" not in p.parts} == set()
+
+
+def test_a_bare_name_sets_it_for_every_owner(run: Run) -> None:
+    words = ("--model_name", "vit", "--patch_size", "4", "--fast_dev_run", "true")
+    run(*words, "--image_size", "16", "--dim", "16")
+    fake = ("--dataset", "torchvision:FakeData", "--size", "64", "--batch_size", "8")
+    error = run(*words, *fake, "--image_size", "32", code=2).stderr
+    assert error.count("\n") == 1
+    assert "--model.image_size VALUE" in error and "--data.image_size VALUE" in error
+    sizes = ("--model.image_size", "32", "--data.image_size", "[3,32,32]")
+    run(*words, *fake, *sizes, "--dim", "16")
+
+
+def test_plateau_early_stopping_and_another_monitor(run: Run, project: Path) -> None:
+    watch = ("--monitor", "val_acc", "--early_stopping.patience", "1", "--lr", "1e-9")
+    run("--model_name", "mlp", "--lr_scheduler", "plateau", *watch)
+    folder = project / "runs/digits-mlp/version_0"
+    rows = read(folder / "metrics.csv")
+    assert len([row for row in rows if row["val_acc"]]) < 20, "stopped early"
+    assert "val_acc=" in json.loads((folder / "metrics.json").read_text())["checkpoint"]
+
+
+def test_without_a_validation_set(run: Run, project: Path) -> None:
+    (project / "data/plain.py").write_text(PLAIN_DATASET)
+    run(*QUICK, "--dataset", "plain", "--val_fraction", "0")
+    folder = project / "runs/plain-mlp/version_0"
+    assert any("train_loss=" in path.name for path in (folder / "checkpoints").iterdir())
+
+
+PLAIN_DATASET = """
+import torch
+
+class Plain(torch.utils.data.Dataset):
+    classes = ["a", "b"]
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        return torch.full((4,), float(index % 2)), index % 2
+"""
+
+SYSTEM = """
+import torch
+from model import MInterface
+
+class System(MInterface):
+    def __init__(self, weight: float = 1.0, **kwargs):
+        super().__init__(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)), **kwargs)
+        self.weight = weight
+
+    def training_step(self, batch, batch_idx):
+        loss = self.weight * super().training_step(batch, batch_idx)
+        self.log("weight", self.weight)
+        return loss
+"""
+
+LIGHTNING = """
+import pytorch_lightning as pl
+import torch
+
+class Own(pl.LightningModule):
+    def __init__(self, num_classes: int, lr: float = 0.1):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes))
+        self.lr = lr
+
+    def training_step(self, batch, batch_idx):
+        return torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", self.training_step(batch, batch_idx))
+
+    def test_step(self, batch, batch_idx):
+        self.log("test_rate", self.lr)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), self.lr)
+"""
+
+LOSSES = """
+import torch
+
+class Scaled(torch.nn.Module):
+    def __init__(self, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, output, target):
+        return self.scale * torch.nn.functional.cross_entropy(output, target)
+
+def halved(output, target, power: int = 1):
+    return torch.nn.functional.cross_entropy(output, target) / 2**power"""
+
+
+def test_dropped_in_systems(run: Run, project: Path) -> None:
+    (project / "model/system.py").write_text(SYSTEM)
+    (project / "model/own.py").write_text(LIGHTNING)
+    quick = ("--max_epochs", "1", "--enable_progress_bar", "false")
+    run("--model_name", "system", "--model.weight", "2", "--lr", "0.01", *quick)
+    config = yaml.safe_load((project / "runs/digits-system/version_0/config.yaml").read_text())
+    assert config["model"] == {"weight": 2.0} and config["lr"] == 0.01
+    run("--model_name", "own", "--lr", "0.3", *quick)
+    results = json.loads((project / "runs/digits-own/version_0/metrics.json").read_text())
+    assert results["test_rate"] == pytest.approx(0.3)
+
+
+def test_own_loss_and_callback(run: Run, project: Path) -> None:
+    (project / "losses.py").write_text(LOSSES)
+    (project / "watch.py").write_text(
+        "import pytorch_lightning as pl\n\n"
+        "class Watch(pl.Callback):\n"
+        "    def __init__(self, word='none'):\n        self.word = word\n\n"
+        "    def on_fit_end(self, trainer, pl_module):\n        print('watched', self.word)\n"
+    )
+    quick = ("--model_name", "mlp", "--fast_dev_run", "true")
+    run(*quick, "--loss", "losses.Scaled", "--scale", "0.5")
+    run(*quick, "--loss", "losses.halved", "--power", "2", "--task", "classification")
+    own = '[{"class_path": "watch.Watch", "init_args": {"word": "this"}}]'
+    assert "watched this" in run(*quick, "--callbacks", own).stdout
