@@ -292,6 +292,8 @@ BUILT = [
     ("--callbacks own.Nosuch", r"own.Nosuch: own has no 'Nosuch'"),
     ("--callbacks own.NoCallback", r"own.NoCallback.*[Cc]allback"),
     ("--callbacks [own.Nosuch]", r"own has no 'Nosuch'"),
+    ("--callbacks 3", r"--callbacks 3: .*module.Name"),
+    ("--callbacks [{name:own.Hook}]", r"--callbacks .*module.Name"),
     ("--callbacks torch.nn.Linear", r"Linear needs in_features"),
     # values
     ("--lr -1", r"--optimizer adamw: Invalid learning rate"),
@@ -340,6 +342,7 @@ BUILT = [
     ("--dataset image_folder --root main.py", r"main.py"),
     ("--dataset pictures --model_name flat_net", r"items can't be batched.*Image"),
     ("--dataset unequal --width 4", r"can't be batched; return tensors of one shape.*equal size"),
+    ("--dataset unequal --width 4 --num_workers 1", r"can't be batched; .*equal size"),
     ("--dataset no_target --model_name flat_net", r"no target for FlatNet"),
     ("--dataset tiny --size 2 --model_name flat_net", r"nothing is left to train.*2 samples"),
     ("--dataset tiny --size 0 --model_name flat_net", r"dataset.*(0 samples|empty)"),

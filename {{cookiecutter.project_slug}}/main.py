@@ -116,7 +116,7 @@ def build(options: Options, *, seed: int = 0) -> Job:
         "logging interval",
     ):
         warnings.filterwarnings("ignore", f".*{noise}")
-    warnings.filterwarnings("error", "Using a target size")  # it would broadcast: caught by the loss
+    warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     pl.seed_everything(seed, workers=True, verbose=False)
@@ -191,13 +191,14 @@ def main(arguments: list[str]) -> int:
         function = options.verb_target.partition(":")[2]
         results = globals()[function](job, **options.of(function))
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = str(error).strip().rpartition("UsageError: ")[2]  # a worker adds its traceback
+        print(f"error: {text}", file=sys.stderr)
         remove_unused()
         return 2
     if job.trainer.is_global_zero:
         from core.callbacks import show_results
 
-        if job.folder and not job.trainer.fast_dev_run:
+        if job.folder and not options.values.get("trainer.fast_dev_run"):
             save_results(job.folder, results)
         show_results(results, job.folder)
     return 0

@@ -45,9 +45,9 @@ def make_callbacks(
     if mode is None:
         more = getattr(model, "higher_is_better", None)
         mode = "max" if more and more(monitor) else "min"
-    watch = {"monitor": monitor, "mode": mode}
-    place = {"dirpath": folder / "checkpoints"}
-    best = {"filename": f"{{epoch}}-{{{monitor}:.4f}}"} | (checkpoint or {})
+    watch: dict[str, Any] = {"monitor": monitor, "mode": mode}
+    place: dict[str, Any] = {"dirpath": folder / "checkpoints"}
+    best: dict[str, Any] = {"filename": f"{{epoch}}-{{{monitor}:.4f}}"} | (checkpoint or {})
     found: list[cb.Callback] = []
     if trainer.get("enable_model_summary") is not False:
         found += [cb.RichModelSummary(max_depth=2)]
@@ -72,11 +72,13 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
     """
     found = []
     for entry in chosen if isinstance(chosen, list) else [chosen] if chosen else []:
-        wanted = entry if isinstance(entry, dict) else {"class_path": entry}
-        target = lookup.import_path("callbacks", str(wanted.get("class_path")))
-        callback = lookup.construct(lookup.load(target), wanted.get("init_args") or {})
+        given = entry.as_dict() if hasattr(entry, "as_dict") else entry  # of jsonargparse
+        wanted = given if isinstance(given, dict) else {"class_path": given}
+        path = str(wanted.get("class_path"))
+        target = lookup.load(lookup.import_path("callbacks", path))
+        callback = lookup.construct(target, wanted.get("init_args") or {})
         if not isinstance(callback, cb.Callback):
-            raise lookup.UsageError(f"--callbacks {entry}: expected a subclass of Lightning's Callback")
+            raise lookup.UsageError(f"--callbacks {path}: expected a Lightning Callback")
         found.append(callback)
     return found
 

@@ -15,7 +15,7 @@ from types import UnionType
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from core import lookup
 from core.lookup import ROOT, UsageError, is_plain, suggest
@@ -63,9 +63,6 @@ SECTIONS = {
 }
 _SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
 _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
-
-
-set_parsing_settings(validate_subclass_spec_in_any=False)  # a mapping stays one
 
 
 class _Loader(yaml.SafeLoader):
@@ -288,8 +285,8 @@ def _add_groups(options: Options, chosen: dict[str, Any]) -> None:
     for target in (options.verb_target, *OWNERS):
         passed = [_PASSED.get(name, name) for name in SECTIONS]
         own = {name: p for name, p in _taken(target).items() if name not in passed}
-        about, is_setting = lookup.signature(target).help, target != options.verb_target
-        options.groups.append(Group(_title(target), "", own, about, is_setting=is_setting))
+        text, is_setting = lookup.signature(target).help, target != options.verb_target
+        options.groups.append(Group(_title(target), "", own, text, is_setting=is_setting))
         defaults |= {name: p.default for name, p in own.items()}
     interface = lookup.signature(OWNERS[0]).parameters
     for section, about in SECTIONS.items():
@@ -340,7 +337,8 @@ def _set_typed(options: Options, name: str, value: str) -> None:
 
 
 def _as_yaml(value: Any) -> Any:
-    """A value without tuples."""
+    """A value without tuples and namespaces."""
+    value = value.as_dict() if isinstance(value, Namespace) else value
     if isinstance(value, dict):
         return {key: _as_yaml(inner) for key, inner in value.items()}
     return [_as_yaml(v) for v in value] if isinstance(value, list | tuple | set) else value

@@ -100,7 +100,7 @@ class Module:
 
     def names(self) -> Iterator[str]:
         """Every name that can be imported from the file."""
-        yield from self.bindings.keys() - {"*"}
+        yield from (name for name in self.bindings if name != "*")
         for star in self.stars:
             if (module := read(star)) is not None:
                 yield from module.names()

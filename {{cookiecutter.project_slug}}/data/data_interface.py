@@ -230,9 +230,10 @@ def _batch(items: list[Any]) -> Any:
 def _parameters(target: Any) -> set[str]:
     """What a class or function takes, and its base classes through **kwargs."""
     names: set[str] = set()
-    for owner in [c.__init__ for c in target.__mro__] if isinstance(target, type) else [target]:
+    owners: list[Any] = [*target.__mro__] if isinstance(target, type) else [target]
+    for owner in owners:
         parameters = inspect.signature(owner).parameters.values()
         names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names - {"self"}
+    return names

@@ -112,7 +112,7 @@ class ResNet(nn.Module):
                     block(channels, width << stage, stride=2 if stage and not index else 1)
                 )
                 channels = block.expansion * (width << stage)
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
         for module in self.modules():
@@ -132,7 +132,7 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, num_classes) of images (B, in_channels, H, W)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(4):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
         logits: Tensor = self.fc(self.avgpool(x).flatten(1))
         return logits

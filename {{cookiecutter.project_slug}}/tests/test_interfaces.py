@@ -163,17 +163,17 @@ class TestMInterface:
         assert MInterface(Net()).split_batch(batch) == (inputs, target)
 
     def test_split_batch_of_several_inputs(self) -> None:
-        class Three(Net):
+        class Three(nn.Module):
             def forward(self, a: Any, b: Any, c: Any, scale: float = 1.0) -> Any:
                 return None
 
-        class Any_(Net):
+        class Variadic(nn.Module):
             def forward(self, *parts: Any) -> Any:
                 return None
 
         assert MInterface(Three()).split_batch("abcyz") == (("abcyz",), None)
         assert MInterface(Three()).split_batch([*"abcyz"]) == (("a", "b", "c"), "y")
-        assert MInterface(Any_()).split_batch([*"abcdy"]) == (("a", "b", "c", "d"), "y")
+        assert MInterface(Variadic()).split_batch([*"abcdy"]) == (("a", "b", "c", "d"), "y")
 
     @pytest.mark.parametrize(
         ("loss", "outputs", "metrics"),
