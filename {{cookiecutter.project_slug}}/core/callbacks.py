@@ -1,18 +1,16 @@
-"""What surrounds training: callbacks, loggers, and the results on the screen.
+"""What surrounds training: callbacks and loggers.
 
 Parameters after the `*` are options of the command line.
 """
 
-import csv
+import logging
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning import callbacks as cb
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from rich.console import Console
-from rich.table import Table
 
 from core import lookup
 
@@ -96,48 +94,16 @@ def make_loggers(
     return [makers[name](save_dir=folder, name="", version="") for name in loggers or makers]
 
 
-def show_results(results: dict[str, Any], folder: Path | None) -> None:
-    """Prints metrics as a table, and where they are."""
-    table = Table("metric", "value")
-    for name, value in results.items():
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
-    console = Console()
-    if results:
-        console.print(table)
-    if folder:
-        console.print(f"Results in {folder}", soft_wrap=True, highlight=False)
-
-
-def load_weights(model: torch.nn.Module, file: Path) -> None:
-    """Loads a checkpoint's weights; nothing in the file is run.
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy, torch and the loaders' workers, and mutes what no user can mend.
 
     Raises:
-        UsageError: The file is no checkpoint, or one of another network.
+        UsageError: NumPy takes no such seed.
     """
-    try:
-        model.load_state_dict(torch.load(file, "cpu", weights_only=True)["state_dict"])
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise lookup.UsageError(f"{file} is no checkpoint of this network: {text}") from error
-
-
-def save_predictions(folder: Path, outputs: Any) -> None:
-    """Writes `predictions.csv`: each sample's index, and class and probabilities or value.
-
-    Args:
-        folder: The run's folder.
-        outputs: Of each batch logits (B, C), or values (B,) or (B, 1).
-
-    Raises:
-        UsageError: The outputs are of another shape.
-    """
-    if not all(isinstance(batch, torch.Tensor) and batch.ndim <= 2 for batch in outputs):
-        raise lookup.UsageError("predictions.csv holds a number or a row of logits for each sample")
-    rows = torch.cat([batch.reshape(len(batch), -1) for batch in outputs]).float()
-    classes = range(rows.shape[1]) if rows.shape[1] > 1 else []
-    with (folder / "predictions.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "prediction", *(f"p_{c}" for c in classes)])
-        for index, row in enumerate(rows):
-            found = [int(row.argmax()), *row.softmax(0).tolist()] if classes else row.tolist()
-            writer.writerow([index, *found])
+    if not 0 <= seed < 2**32:
+        raise lookup.UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
+    pl.seed_everything(seed, workers=True, verbose=False)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for noise in ("not have many workers", "is not empty", "LeafSpec", "logging interval"):
+        warnings.filterwarnings("ignore", f".*{noise}")
+    warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells

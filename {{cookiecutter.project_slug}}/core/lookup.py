@@ -141,7 +141,7 @@ def import_path(option: str, path: str) -> str:
 
 def _named(option: str, module: Module, wanted: str) -> str:
     names = {*module.names()}
-    if wanted not in names and not hasattr(importlib.import_module(module.name), wanted):
+    if wanted not in names:
         hint = suggest(wanted, names, f"; it defines {', '.join(module.defined()) or 'nothing'}")
         raise UsageError(f"{option}: {module.name} has no '{wanted}'{hint}")
     return wanted

@@ -1,14 +1,11 @@
 """Run folders: `runs/NAME/version_N` with options, logs, checkpoints and results."""
 
-import contextlib
 import json
 import os
 import shutil
 from pathlib import Path
 
 from core.lookup import UsageError
-
-_made: list[Path] = []  # by this process
 
 
 def make_folder(root: str, default_name: str, *, name: str | None = None) -> Path:
@@ -40,19 +37,16 @@ def make_folder(root: str, default_name: str, *, name: str | None = None) -> Pat
             f"--default_root_dir {root}: can't write there ({error.strerror})"
         ) from None
     os.environ["RUN_FOLDER"] = str(parent / f"version_{number}")
-    _made.append(parent / f"version_{number}")
     return parent / f"version_{number}"
 
 
-def remove_unused() -> None:
-    """Removes the folder that this process made, unless results are in it."""
-    while _made:
-        folder = _made.pop()
-        if not (folder / "checkpoints").exists() and not (folder / "metrics.csv").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # other runs are there
-                folder.parent.rmdir()
-                folder.parent.parent.rmdir()
+def discard_folder(folder: Path) -> None:
+    """Removes a folder made for a run that could not start."""
+    if not (folder / "checkpoints").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in folder.parents[:2]:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 def find_folder(root: str, run: str) -> Path:
