@@ -95,8 +95,6 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     writes = not settings.get("fast_dev_run") and not settings.get("barebones")
     try:
         if options.verb == "fit" and writes:
-            pl.Trainer(
-                **settings | {"logger": False}
             names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
             root = settings.get("default_root_dir") or "runs"
             folder = make_folder(root, "-".join(names), **options.of("make_folder"))
