@@ -25,8 +25,7 @@ if TYPE_CHECKING:  # importing torch takes seconds: only once all options are kn
     from core.verbs import Job
     from data import DInterface
 
-VERBS = {verb: "core.verbs:use" for verb in ("fit", "validate", "test", "predict")}
-VERBS["fit"] = "core.verbs:fit"
+VERBS = {verb: f"core.verbs:{verb}" for verb in ("fit", "validate", "test", "predict")}
 
 
 def build(options: Options, *, seed: int = 0) -> Job:
@@ -109,6 +108,8 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
         elif writes:
             settings["logger"] = False
         return pl.Trainer(**settings)
+    except UsageError:
+        raise
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"trainer: {' '.join(str(error).split())}") from None
 
@@ -137,4 +138,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:  # whoever reads, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -53,7 +53,8 @@ def make_callbacks(
         found += [cb.EarlyStopping(**watch, **(early_stopping or {}))]
     if trainer.get("enable_checkpointing") is not False:
         found += [cb.ModelCheckpoint(**watch, **place, **best)]
-        found += [cb.ModelCheckpoint(**place, filename="last", enable_version_counter=False)]
+        place |= {"enable_version_counter": False, "save_on_train_epoch_end": True}
+        found += [cb.ModelCheckpoint(filename="last", **place)]
     if trainer.get("logger"):
         found += [cb.LearningRateMonitor(**(lr_monitor or {}))]
     return found

@@ -9,6 +9,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ class Kind:
     bases: tuple[str, ...] = ()  # what a class dropped in there derives from
     libraries: dict[str, str] = field(default_factory=dict)  # torchvision:NAME and its module
     module: str = ""  # library that plain names come from
-    suffix: str = ""  # part of its names that may be left out
+    pattern: str = ""  # its classes' names; the group is what must be typed
+    words: str = "_"  # what stands between the words of their short names
     aliases: dict[str, str] = field(default_factory=dict)
 
 
@@ -49,11 +51,11 @@ KINDS = {
         ("torch.utils.data.", "torchvision.datasets."),
         {"torchvision": "torchvision.datasets"},
     ),
-    "loss": Kind(module="torch.nn", suffix="loss", aliases={"bce": "BCEWithLogitsLoss"}),
-    "optimizer": Kind(module="torch.optim"),
+    "loss": Kind(module="torch.nn", pattern="([A-Z].+)Loss", aliases={"bce": "BCEWithLogitsLoss"}),
+    "optimizer": Kind(module="torch.optim", pattern="(?!Optimizer)([A-Z].+)", words=""),
     "lr_scheduler": Kind(
         module="torch.optim.lr_scheduler",
-        suffix="lr",
+        pattern="(?!Lambda|Multiplicative|Sequential)([A-Z].+?)(?:LR|(?<=Restarts))",
         aliases={"cosine": "CosineAnnealingLR", "plateau": "ReduceLROnPlateau"},
     ),
 }
@@ -87,10 +89,18 @@ def choices(kind: str) -> list[str]:
     about = KINDS[kind]
     if about.folder:
         return [*files(kind), *(f"{prefix}:NAME" for prefix in about.libraries)]
-    module = read(about.module)
-    names = {*module.names()} if module else set()
-    known = sorted(n for n in names if n[0].isupper() and about.suffix in _plain(n))
-    return [*about.aliases, *known]
+    return [*_classes(kind)]
+
+
+def _classes(kind: str) -> dict[str, str]:
+    """The classes of a kind's library by short name: `{"cross_entropy": "CrossEntropyLoss"}`."""
+    about, module = KINDS[kind], read(KINDS[kind].module)
+    found = [re.fullmatch(about.pattern, n) for n in sorted(module.names() if module else [])]
+    between = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+    short = {between.sub(about.words, m[1]).lower(): m[0] for m in found if m}
+    for name in about.aliases.keys() & short.keys():
+        short[f"{name}_{kind}"] = short.pop(name)
+    return about.aliases | short
 
 
 def locate(kind: str, name: str) -> str:
@@ -103,10 +113,9 @@ def locate(kind: str, name: str) -> str:
     if not about.folder and "." in name:
         return import_path(kind, name)
     if not about.folder:
-        wanted = _plain(about.aliases.get(name, name))
-        for known in choices(kind):
-            if wanted in (_plain(known), _plain(known).removesuffix(about.suffix)):
-                return f"{about.module}:{about.aliases.get(known, known)}"
+        for short, full in _classes(kind).items():
+            if _plain(name) in (_plain(short), _plain(full)):
+                return f"{about.module}:{full}"
         hint = suggest(name, choices(kind), f"; choose one of: {', '.join(choices(kind))}")
         raise UsageError(f"--{kind} {name}: torch has no such {kind}{hint}")
     file, _, wanted = name.partition(":")
@@ -241,7 +250,8 @@ def construct(target: Any, arguments: dict[str, Any]) -> Any:
     """
     parameters = inspect.signature(target).parameters
     module = getattr(target, "__module__", "")
-    scope = vars(sys.modules[module]) if module in sys.modules else {}
+    scope = {"torch": sys.modules.get("torch"), "nn": sys.modules.get("torch.nn")}
+    scope |= vars(sys.modules[module]) if module in sys.modules else {}
     fixed = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if missing := [p.name for p in fixed if p.default is p.empty and p.name not in arguments]:
         made = [n for n, f in scope.items() if inspect.isfunction(f) and f.__module__ == module]
@@ -268,6 +278,8 @@ def _object(value: Any, parameter: inspect.Parameter | None, scope: dict[str, An
     if (default is empty and kind is empty) or (default is not empty and callable(default)):
         name, *rest = value.split(".")
         found = functools.reduce(lambda o, part: getattr(o, part, None), rest, scope.get(name))
+        if found is None and rest:
+            raise UsageError(f"--{parameter.name} {value}: there is no such name; type nn.NAME")
         return value if found is None else found
     return value
 

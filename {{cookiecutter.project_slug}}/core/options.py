@@ -4,11 +4,12 @@ An option exists because a constructor or function has that parameter: `OWNERS` 
 whose. Types, defaults and help are read from source, so nothing here imports torch.
 """
 
+import contextlib
 import json
 import re
 import textwrap
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -20,7 +21,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from core import lookup
 from core.lookup import ROOT, UsageError, is_plain, suggest
 from core.runs import find_folder
-from core.source import REQUIRED, Code, Parameter
+from core.source import REQUIRED, Code, Parameter, literals
 
 # Whose parameters are options without a section: of classes all, of functions those after the `*`.
 OWNERS = (
@@ -78,7 +79,7 @@ _Loader.add_implicit_resolver(
 class Group:
     """The options of one owner."""
 
-    title: str
+    target: str  # module:Object
     section: str  # "model", or "" for options without a section
     parameters: dict[str, Parameter]
     help: str
@@ -163,16 +164,16 @@ class Options:
         parser.add_argument("--value", type=kind)
         allowed = (Any, None, type(None))
         no_null = value is None and not any(k in allowed for k in (kind, *typing.get_args(kind)))
-        try:
-            if no_null:  # which the parser would let through
-                raise ArgumentError(None, "")
-            if typed:
-                self.values[key] = parser.parse_args([f"--value={value}"])["value"]
-            else:
-                self.values[key] = parser.parse_object({"value": _as_yaml(value)})["value"]
-        except ArgumentError:
-            hint = suggest(str(value), map(str, _literals(kind)))
-            raise UsageError(f"{origin}: expected {type_name(kind)}, got {value!r}{hint}") from None
+        forms: list[Any] = [{"value": _as_yaml(value)}]
+        if typed:  # a list of one needs no brackets
+            forms = [[f"--value={value}"], [f"--value=[{value}]"]]
+        read: Any = parser.parse_args if typed else parser.parse_object
+        for form in [] if no_null else forms:  # the parser would let any null through
+            with contextlib.suppress(ArgumentError):
+                self.values[key] = read(form)["value"]
+                return
+        hint = suggest(str(value), map(str, literals(kind)))
+        raise UsageError(f"{origin}: expected {type_name(kind)}, got {value!r}{hint}")
 
 
 def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
@@ -191,7 +192,8 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
     layers = _layers(options, typed, wants_help)
     typed = [(name, value) for name, value in typed if name != "config"]
     values: dict[str, tuple[str, Any]] = {}  # key: origin and value
-    for origin, content in [*layers, ("", {n: v for n, v in typed if n in _SELECTORS})]:
+    chosen = {n: None if v == "null" else v for n, v in typed if n in _SELECTORS}
+    for origin, content in [*layers, ("", chosen)]:
         for selector, section in _SELECTORS.items():  # arguments of another class don't carry over
             if selector in content and content[selector] != values.get(selector, ("", None))[1]:
                 values = {k: v for k, v in values.items() if not k.startswith(section + ".")}
@@ -246,7 +248,8 @@ def _tokens(arguments: list[str], verbs: dict[str, str]) -> tuple[str, list[tupl
         elif not token.startswith("--") or not name:
             raise UsageError(f"unexpected '{token}'; type --name value, and lists as '[1,2]'")
         elif not equals and (not rest or rest[0].startswith("--")):
-            raise UsageError(f"--{name} needs a value; a switch is set by: --{name} true")
+            example = "FILE" if name == "config" else "true"
+            raise UsageError(f"--{name} needs a value, such as --{name} {example}")
         else:
             pairs.append((name, value if equals else rest.pop(0)))
     return verb, pairs, wants_help
@@ -286,7 +289,7 @@ def _add_groups(options: Options, chosen: dict[str, Any]) -> None:
         passed = [_PASSED.get(name, name) for name in SECTIONS]
         own = {name: p for name, p in _taken(target).items() if name not in passed}
         text, is_setting = lookup.signature(target).help, target != options.verb_target
-        options.groups.append(Group(_title(target), "", own, text, is_setting=is_setting))
+        options.groups.append(Group(target, "", own, text, is_setting=is_setting))
         defaults |= {name: p.default for name, p in own.items()}
     interface = lookup.signature(OWNERS[0]).parameters
     for section, about in SECTIONS.items():
@@ -303,12 +306,7 @@ def _add_groups(options: Options, chosen: dict[str, Any]) -> None:
             hidden |= {n for n, p in found.parameters.items() if p.default is REQUIRED}
         own = {n: p for n, p in found.parameters.items() if n not in hidden}
         own |= {n: replace(own[n], forwarded=True) for n in about.filled if n in own}
-        options.groups.append(Group(_title(target), section, own, found.help, found.open))
-
-
-def _title(target: str) -> str:
-    module, _, name = target.partition(":")
-    return f"{name} ({module})"
+        options.groups.append(Group(target, section, own, found.help, found.open))
 
 
 def _owners(options: Options, name: str) -> list[str]:
@@ -327,7 +325,8 @@ def _set_typed(options: Options, name: str, value: str) -> None:
     keys = _owners(options, name)
     if not keys:
         known = [*options.known(), *(key.rpartition(".")[2] for key in options.known())]
-        raise UsageError(f"--{name}: there is no such option{suggest(name, known, '; see --help')}")
+        hint = suggest(name, known, "; see --help")
+        raise UsageError(f"--{name}: the chosen classes have no such option{hint}")
     for key in keys:
         try:
             options.set(key, value, f"--{key} {value}", typed=True)
@@ -358,14 +357,6 @@ def type_name(kind: Any) -> str:
     return f"{name}[{inner}]" if inner else name
 
 
-def _literals(kind: Any) -> Iterator[Any]:
-    for argument in typing.get_args(kind):
-        if typing.get_origin(kind) is typing.Literal:
-            yield argument
-        else:
-            yield from _literals(argument)
-
-
 def _print_help(options: Options, verbs: dict[str, str]) -> None:
     print(f"usage: python main.py [{'|'.join(verbs)}] [--config FILE] [--name value ...]\n")
     for verb, target in verbs.items():
@@ -375,8 +366,14 @@ def _print_help(options: Options, verbs: dict[str, str]) -> None:
     )
     print("hold over those of config.yaml, and the command line over both.")
     shown: set[str] = set()
-    for group in options.groups:
-        print(f"\n{group.title}: {group.help}")
+    groups = {group.section or group.target: group for group in options.groups}
+    order = [options.verb_target, "model", "data", *groups]
+    if _taken(options.verb_target).get("run"):
+        print("All further options are those of the run.")
+        order = [options.verb_target, "data", OWNERS[1], "trainer"]
+    for group in [groups.pop(name) for name in order if name in groups]:
+        module, _, name = group.target.partition(":")
+        print(f"\n{name} ({module}): {group.help}")
         for key, parameter in group.known().items():
             if key not in shown:
                 text = _help(key, parameter, options.values.get(key, parameter.default))
@@ -386,7 +383,11 @@ def _print_help(options: Options, verbs: dict[str, str]) -> None:
 
 
 def _help(key: str, parameter: Parameter, default: Any) -> str:
-    shown = "required" if default is REQUIRED else getattr(default, "text", None)
+    if default is REQUIRED:
+        shown = "from the data, or required" if key.startswith("model.") else "required"
+    else:
+        shown = default.text if isinstance(default, Code) else json.dumps(_as_yaml(default))
     choices = f" One of: {', '.join(lookup.choices(key))}." if key in lookup.KINDS else ""
-    shown = shown or ("" if isinstance(default, Code) else json.dumps(_as_yaml(default)))
-    return f"{' '.join(parameter.help.split())}{choices} ({type_name(parameter.type)}; {shown})"
+    text = re.sub(r":\w+:`~?([^`<]*\w)[^`]*`", r"\1", " ".join(parameter.help.split()))  # reST
+    text = text.replace("``", "")
+    return f"{text}{choices} ({type_name(parameter.type)}; {shown})"

@@ -54,7 +54,8 @@ def find_folder(root: str, run: str) -> Path:
 
     Args:
         root: Folder of all runs.
-        run: `last` for the newest; a folder; or a name, with or without /version_N.
+        run: `last` for the newest that has weights; a folder; or a name, with or without
+            /version_N.
 
     Raises:
         UsageError: There is no such run.
@@ -62,12 +63,12 @@ def find_folder(root: str, run: str) -> Path:
     for place in (Path(run), Path(root) / run):
         if (place / "config.yaml").is_file():
             return place
-        if run != "last" and (versions := _versions(place)):
+        if versions := [v for v in _versions(place) if _has_weights(v[1])]:
             return max(versions)[1]
-    runs = [*Path(root).glob("*/version_*/config.yaml")]
+    runs = [folder for folder in Path(root).glob("*/version_*") if _has_weights(folder)]
     if run == "last" and runs:
-        return max(runs, key=lambda file: file.stat().st_mtime_ns).parent
-    known = sorted({file.parent.parent.name for file in runs})
+        return max(runs, key=lambda folder: (folder / "config.yaml").stat().st_mtime_ns)
+    known = sorted({folder.parent.name for folder in runs})
     hint = f"choose one of: {', '.join(known)}" if known else f"{root}/ holds none yet"
     raise UsageError(f"--run {run}: there is no such run; {hint}")
 
@@ -85,7 +86,7 @@ def find_checkpoint(folder: Path, ckpt: str) -> Path:
     saved = [*(folder / "checkpoints").glob("*.ckpt")]
     last = [file for file in saved if file.stem == "last"]
     best = [file for file in saved if file.stem != "last"]
-    if results := read_results(folder).get("checkpoint"):
+    if results := read_results(folder / "metrics.json").get("checkpoint"):
         best = [file for file in best if file.name == results] or best
     found = {"best": best[-1:] or last, "last": last}.get(ckpt, [Path(ckpt)])
     if not found or not found[0].is_file():
@@ -95,18 +96,19 @@ def find_checkpoint(folder: Path, ckpt: str) -> Path:
     return found[0]
 
 
-def read_results(folder: Path) -> dict[str, float | str]:
-    """What `metrics.json` holds; nothing if there is none."""
-    file = folder / "metrics.json"
+def read_results(file: Path) -> dict[str, float | str]:
+    """What such a file as `metrics.json` holds; nothing if there is none."""
     found: dict[str, float | str] = json.loads(file.read_text()) if file.is_file() else {}
     return found
 
 
-def save_results(folder: Path, results: dict[str, float | str]) -> None:
-    """Adds final metrics to `metrics.json`."""
-    (folder / "metrics.json").write_text(
-        json.dumps(read_results(folder) | results, indent=2) + "\n"
-    )
+def save_results(file: Path, results: dict[str, float | str]) -> None:
+    """Adds final metrics to such a file as `metrics.json`."""
+    file.write_text(json.dumps(read_results(file) | results, indent=2) + "\n")
+
+
+def _has_weights(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file() and any(folder.glob("checkpoints/*.ckpt"))
 
 
 def _versions(parent: Path) -> list[tuple[int, Path]]:

@@ -307,6 +307,15 @@ class Definition:
         return Any
 
 
+def literals(kind: Any) -> Iterator[Any]:
+    """The values that a type names: `"min"` and `"max"` of `Literal["min", "max"] | None`."""
+    for argument in typing.get_args(kind):
+        if typing.get_origin(kind) is typing.Literal:
+            yield argument
+        else:
+            yield from literals(argument)
+
+
 def _type_of(default: Any) -> Any:
     """The type of a parameter that has no annotation, by its default."""
     if isinstance(default, bool | float | str):

@@ -1,6 +1,7 @@
 """What can be done: each verb is a function, its parameters after the `*` are its options."""
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,33 @@ def fit(job: Job) -> None:
     _report(job, results)
 
 
-def use(job: Job, *, run: str = "last", ckpt: str = "best") -> None:
-    """Use a run's weights: metrics of the validation or test set, or predictions.csv.
+def validate(job: Job, **which: str) -> None:
+    """Measure a run's weights on the validation set."""
+    _measure(job, job.trainer.validate, **which)
+
+
+def test(job: Job, **which: str) -> None:
+    """Measure a run's weights on the test set."""
+    _measure(job, job.trainer.test, **which)
+
+
+def predict(job: Job, **which: str) -> None:
+    """Write what a run's weights make of the data, by default the test set, to predictions.csv."""
+    _use(job, **which)
+    assert job.folder is not None
+    save_predictions(job.folder, job.trainer.predict(job.model, job.data))
+
+
+def _measure(job: Job, measure: Callable[..., Any], **which: str) -> None:
+    checkpoint = _use(job, **which)
+    results = {"checkpoint": checkpoint.name} | measure(job.model, job.data, verbose=False)[0]
+    assert job.folder is not None
+    is_best = checkpoint == find_checkpoint(job.folder, "best")
+    _report(job, results, "metrics.json" if is_best else f"metrics-{checkpoint.stem}.json")
+
+
+def _use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
+    """Loads the weights of an earlier run.
 
     Args:
         job: What to use.
@@ -57,14 +83,11 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> None:
         UsageError: There is no such checkpoint, or no data.
     """
     assert job.folder is not None
-    load_weights(job.model, find_checkpoint(job.folder, ckpt))
+    checkpoint = find_checkpoint(job.folder, ckpt)
+    load_weights(job.model, checkpoint)
     if job.data.part({"validate": "val"}.get(job.verb, job.verb)) is None:
         raise UsageError(f"there is no data to {job.verb}; set --val_fraction or --test_fraction")
-    if job.verb == "predict":
-        save_predictions(job.folder, job.trainer.predict(job.model, job.data))
-    else:
-        results = getattr(job.trainer, job.verb)(job.model, job.data, verbose=False)[0]
-        _report(job, results)
+    return checkpoint
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:
@@ -103,7 +126,7 @@ def save_predictions(folder: Path, outputs: Any) -> None:
     print(f"Predictions in {folder / 'predictions.csv'}")
 
 
-def _report(job: Job, results: dict[str, Any]) -> None:
+def _report(job: Job, results: dict[str, Any], file: str = "metrics.json") -> None:
     """Prints final metrics as a table, and keeps them in the run folder."""
     if not job.trainer.is_global_zero:
         return
@@ -112,5 +135,5 @@ def _report(job: Job, results: dict[str, Any]) -> None:
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     Console().print(table)
     if job.folder:
-        save_results(job.folder, results)
+        save_results(job.folder / file, results)
         print(f"Results in {job.folder}")

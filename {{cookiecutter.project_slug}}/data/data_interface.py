@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, defau
 from torchvision.transforms import v2
 
 from core.lookup import UsageError, construct, load, locate
+from core.source import literals
 
 _STAGES = {
     "fit": ("train", "val"),
@@ -17,7 +18,7 @@ _STAGES = {
     "test": ("test",),
     "predict": ("predict",),
 }
-_SPLIT_NAMES = {"val": ("val", "valid", "validation")}
+_SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
 _SYNONYMS = {"n_classes": "num_classes", "in_chans": "in_channels", "img_size": "image_size"}
 
 
@@ -25,14 +26,14 @@ class DInterface(pl.LightningDataModule):
     """Loads a dataset chosen by name, or one handed over from Python.
 
     The dataset's constructor tells how it is split. With a `split` parameter it is asked for
-    "train", "val", "test" and "predict"; with a `train` parameter for True and False. A split that
-    it does not know is a seeded part of the training set. Only the training part is augmented,
-    where the constructor takes `augment`. With a `download` parameter, or a static or class method
-    `prepare_data`, it is downloaded before.
+    "train", "val", "test" and "predict", or those of them that its `Literal` type names; with a
+    `train` parameter for True and False. A split that it does not know is a seeded part of the
+    training set. Only the training part is augmented, where the constructor takes `augment`. With
+    a `download` parameter, or a static or class method `prepare_data`, it is downloaded before.
 
     Args:
         dataset: File in data/, such as digits; digits:Digits picks one of its classes or
-            functions. From Python also the class.
+            functions. From Python also the class, or a Dataset.
         data_args: Arguments of the dataset's constructor.
         batch_size: Samples per step on each device.
         num_workers: Processes that load batches; 0 loads in the training process.
@@ -47,7 +48,7 @@ class DInterface(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str | type[Dataset[Any]],
+        dataset: str | type[Dataset[Any]] | Dataset[Any],
         data_args: dict[str, Any] | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
@@ -69,9 +70,11 @@ class DInterface(pl.LightningDataModule):
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.split_seed = split_seed
         self.fractions = {"val": val_fraction, "test": test_fraction}
-        self.dataset: Any = (
-            load(locate("dataset", dataset)) if isinstance(dataset, str) else dataset
-        )
+        self.dataset: Any = dataset
+        if isinstance(dataset, str):
+            self.dataset = load(locate("dataset", dataset))
+        elif isinstance(dataset, Dataset):
+            self.dataset = lambda: dataset
         self._takes = _parameters(self.dataset)
         self._args = dict(data_args or {})
         if "transform" in self._takes and self.dataset.__module__.startswith("torchvision."):
@@ -89,7 +92,11 @@ class DInterface(pl.LightningDataModule):
             prepare(**{name: value for name, value in self._args.items() if name in takes})
         if "download" in self._takes and self._args.get("download", True) and not self._is_prepared:
             for split in ("train", "val", "test"):
-                self._make(split, download=True)
+                try:
+                    self._make(split, download=True)
+                except OSError as error:  # no connection, or no place to write to
+                    hint = "put the files there by hand, or type --data.download false"
+                    raise UsageError(f"the download failed: {error}; {hint}") from error
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
@@ -137,20 +144,35 @@ class DInterface(pl.LightningDataModule):
     def _make(self, split: str, augment: bool = False, download: bool = False) -> Any:
         arguments = self._args | ({} if augment else {"augment": False}) | {"download": download}
         arguments["train"] = self._args.get("train", split == "train")
-        names = (
-            [self._args["split"]] if "split" in self._args else _SPLIT_NAMES.get(split, (split,))
-        )
-        for name in names:
+        unasked = {"augment", "download", "train", "split"} - self._takes
+        refusal = None
+        for name in self._names(split):
             given = arguments | {"split": name}
-            unasked = {"augment", "download", "train", "split"} - self._takes
             try:
                 return construct(self.dataset, {n: v for n, v in given.items() if n not in unasked})
             except UsageError:
                 raise
-            except (ValueError, KeyError):  # it does not know this split
-                if split == "train" or "split" not in self._takes:
+            except (AssertionError, KeyError, ValueError) as error:  # it does not know this split
+                refusal = refusal or error
+            except RuntimeError as error:
+                if "download=True" not in str(error):
                     raise
+                raise UsageError(f"{error}; type --data.download true") from error
+        if refusal and (split == "train" or "split" not in self._takes):
+            raise refusal
         return None
+
+    def _names(self, split: str) -> list[str]:
+        """What the constructor may call a split; nothing if its type tells that it has none."""
+        if "split" in self._args:
+            return [self._args["split"]]
+        names = _SPLIT_NAMES.get(split, (split,))
+        try:
+            takes = inspect.signature(self.dataset, eval_str=True).parameters
+            known = {*literals(takes["split"].annotation)}
+        except (KeyError, NameError):  # no such parameter, or a type that is not imported
+            known = set()
+        return [name for name in names if name in known or not known]
 
     def sample(self) -> Any:
         """A batch of one sample, not augmented if there is such a one."""

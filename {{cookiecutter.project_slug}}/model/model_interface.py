@@ -186,6 +186,9 @@ class MInterface(pl.LightningModule):
     def _compare(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
         """The loss, and the target in the shape that it was compared in."""
         name, loss = type(self.net).__name__, type(self.loss).__name__
+        if self.task == "classification" and getattr(output, "shape", ())[1:] == (1,):
+            hint = "type --loss mse, or --loss bce for two classes"
+            raise UsageError(f"{loss} takes an output for each class, {name} has one; {hint}")
         if target is None:
             raise UsageError(
                 f"the batches hold no target for {name}; return (input, target) tuples"
@@ -246,7 +249,7 @@ def _build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
     if not isinstance(target, type):
         return functools.partial(target, **arguments)
     weights = {n: torch.tensor(v) for n, v in arguments.items() if isinstance(v, list)}
-    return _checked(f"--loss {chosen}", construct, target, arguments | weights)
+    return _checked(f"--loss {chosen}", target, **arguments | weights)
 
 
 def _build_optimizer(
@@ -284,7 +287,8 @@ def _build_schedule(
         raise UsageError(f"--warmup_steps {warmup_steps}: expected 0 or more")
     total = steps - warmup_steps if interval == "step" else epochs
     if lengths and (total is None or not 0 < total < float("inf")):
-        raise UsageError(f"--lr_scheduler {chosen} needs a length; type --max_epochs VALUE")
+        hint = "type --max_epochs VALUE, or --max_steps VALUE for a dataset without length"
+        raise UsageError(f"--lr_scheduler {chosen} needs a length; {hint}")
     filled = dict.fromkeys(lengths, total) | ({"max_lr": lr} if "max_lr" in takes else {})
     schedule = _checked(f"--lr_scheduler {chosen}", target, optimizer, **filled | arguments)
     if warmup_steps:
@@ -294,10 +298,11 @@ def _build_schedule(
     return {"optimizer": optimizer, "lr_scheduler": settings}
 
 
-def _checked(option: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+def _checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) -> Any:
     """Calls a library with what the user chose: what it refuses is the user's to mend."""
     try:
-        return function(*arguments, **named)
+        names = inspect.signature(target).parameters
+        return construct(target, dict(zip(names, first, strict=False)) | named)
     except UsageError:
         raise
     except (TypeError, ValueError) as error:

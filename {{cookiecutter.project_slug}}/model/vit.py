@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from core.lookup import UsageError
+
 
 class ViT(nn.Module):
     """Cuts images into patches and classifies the sequence of patches with a transformer.
@@ -19,7 +21,7 @@ class ViT(nn.Module):
         dropout: Probability of dropping a unit in the blocks.
 
     Raises:
-        ValueError: patch_size does not divide image_size.
+        UsageError: patch_size does not divide image_size, or num_heads not dim.
 
     Source: Dosovitskiy et al., An Image is Worth 16x16 Words, https://arxiv.org/abs/2010.11929;
     without class token: the mean of all tokens is classified, as in https://arxiv.org/abs/2205.01580.
@@ -39,7 +41,9 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % patch_size:
-            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}")
+            raise UsageError(f"--patch_size {patch_size}: expected a divisor of {image_size}")
+        if dim % num_heads:
+            raise UsageError(f"--num_heads {num_heads}: expected a divisor of --dim {dim}")
         self.to_patches = nn.Conv2d(in_channels, dim, patch_size, stride=patch_size)
         self.position = nn.Parameter(0.02 * torch.randn(1, (image_size // patch_size) ** 2, dim))
         block = nn.TransformerEncoderLayer(

@@ -1,87 +1,122 @@
-"""Every file in model/ and data/: a dropped-in file is tested at once."""
+"""Every file in model/ and data/: a dropped-in file is tested at once.
 
-import inspect
+A network is given images, `SHAPE`. For one that takes something else write a line in `INPUTS`.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset, Subset
 
 from core import lookup
 from core.lookup import files, load, locate, signature
 from core.source import REQUIRED
+from data import DInterface
 
 NUM_CLASSES = 5
-SHAPE = (3, 32, 32)  # of the images that the networks are tested on
+SHAPE = (3, 32, 32)
 KNOWN = {"num_classes": NUM_CLASSES, "in_channels": 3, "image_size": 32, "input_size": SHAPE}
-LOCAL = [
-    name for name in files("dataset") if "root" not in signature(locate("dataset", name)).parameters
-]
+
+# By name of the file: makes the inputs of a batch of so many samples.
+INPUTS: dict[str, Callable[[int], tuple[Tensor, ...]]] = {}
+
+
+def required(kind: str, name: str) -> list[str]:
+    parameters = signature(locate(kind, name)).parameters
+    return [n for n, p in parameters.items() if p.default is REQUIRED]
 
 
 def build(name: str) -> nn.Module:
+    if unknown := [n for n in required("model_name", name) if n not in KNOWN]:
+        pytest.skip(f"model/{name} needs {', '.join(unknown)}")
     target = locate("model_name", name)
     takes = signature(target).parameters
-    unknown = [n for n, p in takes.items() if p.default is REQUIRED and n not in KNOWN]
-    if unknown:
-        pytest.skip(f"{target} needs {', '.join(unknown)}")
     network: nn.Module = lookup.construct(load(target), {n: KNOWN[n] for n in KNOWN if n in takes})
     return network
 
 
+def inputs(name: str, size: int) -> tuple[Tensor, ...]:
+    """A batch for a network, which may take something else than images."""
+    if name in INPUTS:
+        return INPUTS[name](size)
+    batch = torch.rand(size, *SHAPE)
+    try:
+        build(name)(batch)
+    except (RuntimeError, TypeError, ValueError) as error:
+        pytest.skip(f"model/{name} takes no images {SHAPE}; write INPUTS['{name}']: {error}")
+    return (batch,)
+
+
 @pytest.mark.parametrize("name", files("model_name"))
 class TestModel:
-    """A network of model/, on a batch of four images."""
+    """A network of model/, on a batch of four samples."""
 
     def test_forward_and_backward(self, name: str) -> None:
-        network = build(name)
-        output = network(torch.rand(4, *SHAPE))
+        batch, network = inputs(name, 4), build(name)
+        output = network(*batch)
         assert output.shape[0] == 4
         output.square().mean().backward()
         missing = [n for n, p in network.named_parameters() if p.requires_grad and p.grad is None]
         assert not missing, "these get no gradient"
 
     def test_state_dict_round_trip(self, name: str) -> None:
-        first, second = build(name).eval(), build(name).eval()
+        batch, first, second = inputs(name, 2), build(name).eval(), build(name).eval()
         second.load_state_dict(first.state_dict())
-        images = torch.rand(2, *SHAPE)
-        torch.testing.assert_close(first(images), second(images))
+        torch.testing.assert_close(first(*batch), second(*batch))
 
     def test_samples_do_not_leak(self, name: str) -> None:
-        network = build(name).eval()
-        images = torch.rand(2, *SHAPE, requires_grad=True)
-        (gradient,) = torch.autograd.grad(network(images)[0].sum(), images)
-        assert gradient[0].any() and not gradient[1].any()
+        batch, network = inputs(name, 2), build(name).eval()
+        floats = [value.requires_grad_() for value in batch if value.is_floating_point()]
+        for gradient in torch.autograd.grad(network(*batch)[0].sum(), floats):
+            assert gradient[0].any() and not gradient[1].any()
 
     def test_makes_its_tensors_on_the_device_of_its_input(self, name: str) -> None:
-        network = build(name).to("meta")
-        assert network(torch.rand(2, *SHAPE, device="meta")).device.type == "meta"
+        batch = [value.to("meta") for value in inputs(name, 2)]
+        assert build(name).to("meta")(*batch).device.type == "meta"
 
 
-@pytest.mark.parametrize("name", LOCAL)
-def test_dataset(name: str) -> None:
-    target = load(locate("dataset", name))
-    dataset: Any = target()
-    items = [dataset[index] for index in (0, len(dataset) - 1)]
-    for item in items:
-        values = list(item.values()) if isinstance(item, dict) else list(item)
-        assert all(isinstance(value, Tensor | int | float | str) for value in values)
-        assert isinstance(values[0], Tensor) and values[0].is_floating_point()
-        assert values[0].isfinite().all()
-        if hasattr(dataset, "num_classes"):
-            assert 0 <= int(values[1]) < dataset.num_classes
-        if hasattr(dataset, "input_size"):
-            assert tuple(values[0].shape) == tuple(dataset.input_size)
+@pytest.mark.parametrize("name", files("dataset"))
+class TestDataset:
+    """A dataset of data/, if it needs nothing that is not here."""
 
+    @pytest.fixture
+    def data(self, name: str) -> DInterface:
+        if unknown := {*required("dataset", name)} - {"split", "train"}:
+            pytest.skip(f"data/{name} needs {', '.join(unknown)}")
+        if "download" in signature(locate("dataset", name)).parameters:
+            pytest.skip(f"data/{name} is downloaded")
+        data = DInterface(name, batch_size=4)
+        data.prepare_data()
+        return data
 
-@pytest.mark.parametrize("name", LOCAL)
-def test_splits_share_no_sample(name: str) -> None:
-    target = load(locate("dataset", name))
-    if "split" not in inspect.signature(target).parameters:
-        pytest.skip("parts of one whole, made by DInterface")
-    seen: set[bytes] = set()
-    for split in ("train", "val", "test"):
-        dataset: Any = target(split=split)
-        keys = {bytes(dataset[i][0].numpy().tobytes()) for i in range(len(dataset))}
-        assert not keys & seen
-        seen |= keys
+    def test_batches(self, data: DInterface) -> None:
+        data.setup("fit")
+        batch = next(iter(data.train_dataloader()))
+        values = [*batch.values()] if isinstance(batch, dict) else batch
+        for value in values if isinstance(values, list | tuple) else [values]:
+            if isinstance(value, Tensor) and value.is_floating_point():
+                assert value.isfinite().all()
+        dataset: Any = data.part("train")
+        if isinstance(batch, list | tuple) and len(batch) == 2 and hasattr(dataset, "num_classes"):
+            assert batch[1].min() >= 0 and batch[1].max() < dataset.num_classes
+        if isinstance(batch, list | tuple) and hasattr(dataset, "input_size"):
+            assert tuple(batch[0].shape[1:]) == tuple(dataset.input_size)
+
+    def test_splits_share_no_sample(self, data: DInterface) -> None:
+        data.setup()
+        seen: set[bytes] = set()
+        for part in filter(None, map(data.part, ("train", "val", "test"))):
+            if isinstance(part, IterableDataset | Subset):
+                pytest.skip("a stream, which may have no end, or parts that DInterface made")
+            inputs = {self.content(part[index]) for index in range(len(part))}
+            assert not inputs & seen
+            seen |= inputs
+
+    @staticmethod
+    def content(item: Any) -> bytes:
+        values = [*item.values()] if isinstance(item, dict) else item
+        first = values[0] if isinstance(values, list | tuple) else values
+        return first.numpy().tobytes() if isinstance(first, Tensor) else repr(first).encode()

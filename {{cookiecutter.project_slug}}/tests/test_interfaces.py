@@ -1,7 +1,7 @@
 """`MInterface` and `DInterface` from Python."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 import pytorch_lightning as pl
@@ -112,6 +112,29 @@ class TestDInterface:
         assert len(list(data.train_dataloader())) == 4
         assert len(list(data.val_dataloader())) == 4
         assert data.test_dataloader() == []
+
+    def test_a_split_is_asked_for_by_the_names_of_its_type(self) -> None:
+        class Own(Whole):
+            def __init__(self, split: Literal["training", "test"] = "training") -> None:
+                super().__init__(50 if split == "training" else 10)
+
+        data = DInterface(Own)
+        assert [len(data.part(name)) for name in ("train", "val", "test")] == [45, 5, 10]
+
+    def test_a_dataset_as_an_object(self) -> None:
+        data = DInterface(Whole(50), val_fraction=0.2)
+        assert [len(data.part(name)) for name in ("train", "val", "test")] == [35, 10, 5]
+
+    def test_a_download_that_fails(self) -> None:
+        def offline(download: bool = False) -> Whole:
+            if download:
+                raise OSError("no connection")
+            raise RuntimeError("Dataset not found. You can use download=True to download it")
+
+        with pytest.raises(UsageError, match=r"no connection.*--data.download false"):
+            DInterface(offline).prepare_data()  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=r"type --data.download true"):
+            DInterface(offline).setup()  # type: ignore[arg-type]
 
     def test_collate_fn_of_the_dataset(self) -> None:
         class Own(Whole):
@@ -266,10 +289,10 @@ class TestMInterface:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"optimizer": "adm"}, "did you mean 'Adam'"),
-            ({"loss": "crss_entropy"}, "did you mean 'CrossEntropyLoss'"),
+            ({"optimizer": "adm"}, "did you mean 'adam'"),
+            ({"loss": "crss_entropy"}, "did you mean 'cross_entropy'"),
             ({"lr": -1.0}, "--optimizer adamw: Invalid learning rate"),
-            ({"lr_scheduler": "step"}, "step_size"),
+            ({"lr_scheduler": "step"}, "type --step_size VALUE"),
             ({"lr_scheduler": "plateau", "warmup_steps": 5}, "--lr_interval step"),
             ({"optimizer": "rprop", "weight_decay": 0.1}, "weight_decay"),
         ],
@@ -277,6 +300,25 @@ class TestMInterface:
     def test_bad_values(self, options: dict[str, Any], message: str) -> None:
         with pytest.raises(UsageError, match=message):
             MInterface(Net(), **options)
+
+    def test_a_class_as_an_argument(self) -> None:
+        class Own(Net):
+            def __init__(self, layer: Any = torch.nn.Linear) -> None:
+                super().__init__()
+                self.own = layer(1)
+
+        assert isinstance(MInterface(Own, {"layer": "nn.Softmax"}).net.own, nn.Softmax)
+        with pytest.raises(UsageError, match=r"--layer nn.Sftmax"):
+            MInterface(Own, {"layer": "nn.Sftmax"})
+
+    def test_one_output_is_no_class(self) -> None:
+        with pytest.raises(UsageError, match="--loss mse"):
+            trainer(max_epochs=1).fit(MInterface(Net(num_classes=1)), DInterface(Whole))
+
+    def test_a_stream_has_no_length(self) -> None:
+        model = MInterface(Net(), lr_scheduler="one_cycle")
+        with pytest.raises(UsageError, match="--max_steps VALUE"):
+            trainer(max_epochs=1).fit(model, DInterface(Stream))
 
     def test_a_tuple_output_is_a_clear_error(self) -> None:
         class Two(Net):

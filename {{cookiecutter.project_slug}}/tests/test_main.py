@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 def test_fit_test_and_predict(run: Run, project: Path) -> None:
-    shown = run(*QUICK, "--save_top_k", "2", "--hidden_sizes", "[32]").stdout
+    words = ("--save_top_k", "2", "--hidden_sizes", "32", "--lr", "5e-3")
+    shown = run(*QUICK, *words).stdout
     folder = project / "runs/digits-mlp/version_0"
     assert "test_acc" in shown and "Results in runs/digits-mlp/version_0" in shown
     results = json.loads((folder / "metrics.json").read_text())
@@ -45,11 +48,15 @@ def test_fit_test_and_predict(run: Run, project: Path) -> None:
     run("test", "--enable_progress_bar", "false")
     assert json.loads((folder / "metrics.json").read_text()) == results
     run("validate", "--run", "digits-mlp", "--ckpt", "last")
-    run("predict", "--run", folder)
+    assert json.loads((folder / "metrics.json").read_text()) == results, "of the best weights"
+    assert "val_acc" in json.loads((folder / "metrics-last.json").read_text())
+    (folder.parent / "version_1").mkdir()
+    (folder.parent / "version_1/config.yaml").touch()  # of a run that failed early
+    run("predict", "--run", "digits-mlp")
     predictions = read(folder / "predictions.csv")
     assert [int(row["index"]) for row in predictions] == list(range(360))
     assert sum(float(predictions[0][f"p_{c}"]) for c in range(10)) == pytest.approx(1)
-    assert not (project / "runs/digits-mlp/version_1").exists()
+    assert not (project / "runs/digits-mlp/version_2").exists()
 
     model = MInterface.load_from_checkpoint(folder / "checkpoints/last.ckpt", map_location="cpu")
     assert model.hparams["model_args"]["num_classes"] == 10, "as the data told"
@@ -85,11 +92,22 @@ def option(shown: str, name: str) -> str:
 
 def test_help_shows_the_chosen_classes(run: Run) -> None:
     shown = run("--help", "--model_name", "vit", "--lr_scheduler", "step").stdout
-    assert "One of: mlp, resnet, vit, torchvision:NAME, timm:NAME" in option(shown, "--model_name")
-    assert "One of: cifar10, digits, image_folder" in option(shown, "--dataset")
+    for name in ("mlp", "resnet", "vit", "torchvision:NAME", "timm:NAME"):
+        assert name in option(shown, "--model_name")
+    for name in ("cifar10", "digits", "image_folder"):
+        assert name in option(shown, "--dataset")
     assert option(shown, "--model.num_heads") == "Attention heads per block; divides dim. (int; 4)"
     assert "--lr_scheduler_args.step_size" in shown and "--trainer.max_epochs" in shown
     assert "--model.stem" not in shown
+    assert "--lr" not in run("test", "--help").stdout, "of the run"
+
+
+def test_a_reader_may_leave(project: Path) -> None:
+    command = [sys.executable, "main.py", "--help"]
+    with subprocess.Popen(command, cwd=project, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
 
 
 def test_fast_dev_run_writes_nothing(run: Run, project: Path) -> None:
@@ -116,6 +134,14 @@ def test_plateau_early_stopping_and_another_monitor(run: Run, project: Path) -> 
     rows = read(folder / "metrics.csv")
     assert len([row for row in rows if row["val_acc"]]) < 20, "stopped early"
     assert "val_acc=" in json.loads((folder / "metrics.json").read_text())["checkpoint"]
+
+
+def test_the_last_weights_are_kept_whether_validated_or_not(run: Run, project: Path) -> None:
+    run(*QUICK, "--check_val_every_n_epoch", "5", "--lr_scheduler", "null")
+    folder = project / "runs/digits-mlp/version_0"
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    run("test")
+    assert yaml.safe_load((folder / "config.yaml").read_text())["lr_scheduler"] is None
 
 
 def test_without_a_validation_set(run: Run, project: Path) -> None:
