@@ -8,7 +8,9 @@ python main.py test --run digits-resnet                 # measure a finished run
 
 from __future__ import annotations
 
+import inspect
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ import yaml
 from core import lookup
 from core.lookup import UsageError
 from core.options import Options, parse
-from core.runs import discard_folder, make_folder
+from core.runs import RunError, Stopped, discard_folder, is_helper, make_folder
 
 if TYPE_CHECKING:  # importing torch takes seconds: only once all options are known to be good
     import pytorch_lightning as pl
@@ -26,6 +28,8 @@ if TYPE_CHECKING:  # importing torch takes seconds: only once all options are kn
     from data import DInterface
 
 VERBS = {verb: f"core.verbs:{verb}" for verb in ("fit", "validate", "test", "predict")}
+VERBS |= {"export": "core.export:export"}
+VERBS |= {verb: f"core.report:{verb}" for verb in ("runs", "compare", "reproduce")}
 
 
 def build(options: Options, *, seed: int = 0) -> Job:
@@ -54,7 +58,8 @@ def build(options: Options, *, seed: int = 0) -> Job:
         print("nothing is validated: train_loss tells the best checkpoint and when to stop early")
         options.set("monitor", "train_loss")
     model = build_model(options, data)
-    return Job(options.verb, model, data, build_trainer(options, model), options.run_folder)
+    trainer = build_trainer(options, model)
+    return Job(options.verb, model, data, trainer, options.run_folder, options.checkpoint)
 
 
 def build_model(options: Options, data: DInterface) -> pl.LightningModule:
@@ -86,6 +91,7 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from core import callbacks
+    from core.checkpoints import AtomicCheckpointIO, newest, read
 
     settings = options.section("trainer")
     if settings.get("accumulate_grad_batches", 1) < 1:  # Lightning would divide by it
@@ -96,22 +102,33 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
         if options.verb == "fit" and writes:
             names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
             root = settings.get("default_root_dir") or "runs"
-            folder = make_folder(root, "-".join(names), **options.of("make_folder"))
+            folder, saved = options.run_folder, None
+            if folder is None:
+                folder = make_folder(root, "-".join(names), **options.of("make_folder"))
+            elif (newest_file := newest(folder)) is not None:
+                options.checkpoint, saved = newest_file, read(newest_file)
             options.run_folder = settings["default_root_dir"] = folder
             if settings.get("logger") in (None, True):
-                settings["logger"] = callbacks.make_loggers(folder, **options.of("make_loggers"))
-            settings["callbacks"] += callbacks.make_callbacks(
-                folder, model, settings, **options.of("make_callbacks")
-            )
-            text = yaml.safe_dump(options.complete(), sort_keys=False, allow_unicode=True)
-            (folder / "config.yaml").write_text(text, encoding="utf-8")
+                chosen = options.of("make_loggers")
+                settings["logger"] = callbacks.make_loggers(folder, saved, **chosen)
+            chosen = options.of("make_callbacks")
+            settings["callbacks"][:0] = callbacks.make_callbacks(folder, model, settings, **chosen)
+            settings["plugins"] = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
+            if not is_helper():
+                text = yaml.safe_dump(options.complete(), sort_keys=False, allow_unicode=True)
+                (folder / "config.yaml").write_text(text, encoding="utf-8")
         elif writes:
             settings["logger"] = False
-        return pl.Trainer(**settings)
+        trainer = pl.Trainer(**settings)
     except UsageError:
         raise
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"trainer: {' '.join(str(error).split())}") from None
+    processes = trainer.num_devices * trainer.num_nodes
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != processes:
+        started = f"torchrun started {os.environ['WORLD_SIZE']} processes"
+        raise UsageError(f"{started}, --devices and --num_nodes make {processes}; type the same")
+    return trainer
 
 
 def main(arguments: list[str]) -> int:
@@ -121,19 +138,33 @@ def main(arguments: list[str]) -> int:
         arguments: The words after `main.py`.
 
     Returns:
-        Exit code: 0 if it was done, 2 if it can't be done as typed.
+        Exit code: 0 if it was done, 1 if it failed, 2 if it can't be done as typed, 130 after
+        Ctrl-C, 143 after SIGTERM.
     """
     options: Any = None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, Stopped.now)
     try:
         options = parse(arguments, VERBS)
-        job = build(options, **options.of("build"))
         verb = lookup.load(options.verb_target)
-        verb(job, **options.of(verb.__name__))
+        job = (
+            {"job": build(options, **options.of("build"))}
+            if "job" in inspect.signature(verb).parameters
+            else {}
+        )
+        verb(**job, **options.of(verb.__name__))
     except UsageError as error:
         print(f"error: {str(error).strip().rpartition('UsageError: ')[2]}", file=sys.stderr)
-        if options and options.verb == "fit" and options.run_folder:
+        if options and options.verb == "fit" and "resume" not in options.values:
             discard_folder(options.run_folder)
         return 2
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Stopped as stopped:
+        hint = f"; to go on: python main.py --resume {options.run_folder}" if options else ""
+        print(f"stopped{hint}", file=sys.stderr)
+        return 128 + stopped.number
     return 0
 
 

@@ -3,8 +3,10 @@
 Parameters after the `*` are options of the command line.
 """
 
+import csv
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +15,9 @@ from pytorch_lightning import callbacks as cb
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from core import lookup
+from core.checkpoints import LastCheckpoint
+from core.runs import is_helper
+from core.seeding import StatelessSeeding
 
 
 def make_callbacks(
@@ -26,6 +31,7 @@ def make_callbacks(
     early_stopping: dict[str, Any] | None = None,
     checkpoint: dict[str, Any] | None = None,
     lr_monitor: dict[str, Any] | None = None,
+    checkpoint_every_n_steps: int = 1000,
 ) -> list[cb.Callback]:
     """Early stopping, the best and the last checkpoint, and the learning rate in the logs.
 
@@ -39,22 +45,24 @@ def make_callbacks(
         early_stopping: Options of Lightning's EarlyStopping.
         checkpoint: Options of Lightning's ModelCheckpoint for the best weights.
         lr_monitor: Options of Lightning's LearningRateMonitor.
+        checkpoint_every_n_steps: The most steps that a killed run loses. It is saved more often
+            where that costs less than a hundredth of the time.
     """
     if mode is None:
         more = getattr(model, "higher_is_better", None)
         mode = "max" if more and more(monitor) else "min"
     watch: dict[str, Any] = {"monitor": monitor, "mode": mode}
-    place: dict[str, Any] = {"dirpath": folder / "checkpoints"}
-    best: dict[str, Any] = {"filename": f"{{epoch}}-{{{monitor}:.4f}}"} | (checkpoint or {})
+    best: dict[str, Any] = {"filename": f"{{epoch}}-{{{monitor}:.4f}}"}
+    best |= {"dirpath": folder / "checkpoints", "enable_version_counter": False}
     found: list[cb.Callback] = []
+    if trainer.get("enable_checkpointing") is not False:
+        found += [LastCheckpoint(folder, checkpoint_every_n_steps)]
+        found += [cb.ModelCheckpoint(**watch, **best | (checkpoint or {}))]
+    found += [StatelessSeeding()]
     if trainer.get("enable_model_summary") is not False:
         found += [cb.RichModelSummary(max_depth=2)]
     if stop_early:
         found += [cb.EarlyStopping(**watch, **(early_stopping or {}))]
-    if trainer.get("enable_checkpointing") is not False:
-        found += [cb.ModelCheckpoint(**watch, **place, **best)]
-        place |= {"enable_version_counter": False, "save_on_train_epoch_end": True}
-        found += [cb.ModelCheckpoint(filename="last", **place)]
     if trainer.get("logger"):
         found += [cb.LearningRateMonitor(**(lr_monitor or {}))]
     return found
@@ -83,16 +91,43 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
 
 
 def make_loggers(
-    folder: Path, *, loggers: list[Literal["tensorboard", "csv"]] | None = None
+    folder: Path,
+    saved: dict[str, Any] | None = None,
+    *,
+    loggers: list[Literal["tensorboard", "csv"]] | None = None,
 ) -> list[Logger]:
     """Loggers that write into the run's folder.
 
     Args:
         folder: The run's folder.
+        saved: The checkpoint that a run goes on from; what was logged later is taken back.
         loggers: Which to use; by default tensorboard and csv (metrics.csv).
     """
-    makers: dict[str, Any] = {"tensorboard": TensorBoardLogger, "csv": CSVLogger}
-    return [makers[name](save_dir=folder, name="", version="") for name in loggers or makers]
+    place: dict[str, Any] = {"save_dir": folder, "name": "", "version": ""}
+    makers: dict[str, Callable[[], Logger]] = {
+        "tensorboard": lambda: TensorBoardLogger(
+            **place, purge_step=saved and saved["global_step"]
+        ),
+        "csv": lambda: _csv_logger(place, folder / "metrics.csv", saved),
+    }
+    return [makers[name]() for name in loggers or makers]
+
+
+def _csv_logger(place: dict[str, Any], file: Path, saved: dict[str, Any] | None) -> CSVLogger:
+    """A logger that keeps the rows of before; Lightning's own deletes them."""
+    logger, kept = CSVLogger(**place), file.with_name(".metrics.csv.kept")
+    if saved and not is_helper():
+        if file.exists() and not kept.exists():  # else a resumed run was killed just here
+            file.replace(kept)
+        if kept.exists():
+            with kept.open(newline="") as lines:
+                rows = [*csv.DictReader(lines)][: saved.get("logged_rows", 0)]
+            logger.experiment.metrics.extend(
+                {name: value for name, value in row.items() if value} for row in rows
+            )
+            logger.save()
+            kept.unlink()
+    return logger
 
 
 def seed_everything(seed: int) -> None:
@@ -105,6 +140,12 @@ def seed_everything(seed: int) -> None:
         raise lookup.UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     pl.seed_everything(seed, workers=True, verbose=False)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for noise in ("not have many workers", "is not empty", "LeafSpec", "logging interval"):
+    for noise in (
+        "not have many workers",
+        "is not empty",
+        "LeafSpec",
+        "logging interval",
+        "dataloader is not resumable",
+    ):
         warnings.filterwarnings("ignore", f".*{noise}")
     warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells

@@ -5,6 +5,7 @@ whose. Types, defaults and help are read from source, so nothing here imports to
 """
 
 import contextlib
+import itertools
 import json
 import re
 import textwrap
@@ -63,6 +64,17 @@ SECTIONS = {
     "trainer": Section("pytorch_lightning:Trainer"),
 }
 _SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
+# What may be changed when a run goes on.
+_FREE = (
+    "trainer.",
+    "early_stopping.",
+    "stop_early",
+    "checkpoint",
+    "lr_monitor.",
+    "loggers",
+    "num_workers",
+    "resume",
+)
 _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
 
 
@@ -103,6 +115,7 @@ class Options:
         targets: The chosen classes as `module:Object`, by section.
         groups: What can be set, by owner.
         run_folder: The earlier run that the verb is about, if it is about one.
+        checkpoint: What that run goes on from, if it does.
     """
 
     verb: str
@@ -111,6 +124,7 @@ class Options:
     targets: dict[str, str] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
     run_folder: Path | None = None
+    checkpoint: Path | None = None
 
     def section(self, name: str) -> dict[str, Any]:
         """What was set in a section, such as "model"."""
@@ -206,6 +220,7 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
             raise UsageError(f"{origin}: unknown key '{key}'{suggest(key, options.known())}")
         if origin:
             options.set(key, value, f"{origin}: {key}")
+    recorded = dict(options.values)
     for name, value in typed:
         _set_typed(options, name, value)
     if wants_help:
@@ -214,6 +229,13 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
     for name in ("model_name", "dataset"):
         if options.values.get(name) is None:
             raise UsageError(f"--{name} is missing; choose of: {', '.join(lookup.files(name))}")
+    if options.values.get("resume"):
+        for key, value in options.values.items():
+            if value != recorded.get(key, options.known()[key].default) and not key.startswith(
+                _FREE
+            ):
+                hint = "a run goes on as it began; start a new one from its weights: --init_from"
+                raise UsageError(f"--{key} {value}: {hint} {options.run_folder}")
     return options
 
 
@@ -224,11 +246,11 @@ def _layers(
     project = ROOT / "config.yaml"
     defaults = _flat(project) if project.exists() else {}
     files = [Path(value) for name, value in typed if name == "config"]
-    run = _taken(options.verb_target).get("run")
-    if run and not wants_help:  # the verb is about an earlier run
-        words = dict(typed)
+    taken, words = _taken(options.verb_target), dict(typed)
+    run = words.get("run", taken["run"].default) if "run" in taken else words.get("resume")
+    if run not in (None, "null") and not wants_help:  # the verb is about an earlier run
         root = words.get("default_root_dir") or defaults.get("trainer.default_root_dir") or "runs"
-        options.run_folder = find_folder(root, words.get("run", run.default))
+        options.run_folder = find_folder(root, run, needs_weights="run" in taken)
         files.insert(0, options.run_folder / "config.yaml")
     return [(project.name, defaults), *((str(file), _flat(file)) for file in files)]
 
@@ -240,6 +262,11 @@ def _tokens(arguments: list[str], verbs: dict[str, str]) -> tuple[str, list[tupl
     if verb not in verbs:
         hint = suggest(verb, verbs, f"; choose one of: {', '.join(verbs)}")
         raise UsageError(f"there is no verb '{verb}'{hint}")
+    named = [name for name in _taken(verbs[verb]) if name in ("run", "runs")]
+    words = list(itertools.takewhile(lambda word: not word.startswith("-"), rest))
+    if named and words:  # test digits-resnet is test --run digits-resnet
+        pairs.append((named[0], words[0] if len(words) == 1 else f"[{','.join(words)}]"))
+        del rest[: len(words)]
     while rest:
         token = rest.pop(0)
         name, equals, value = token[2:].partition("=")
@@ -247,6 +274,8 @@ def _tokens(arguments: list[str], verbs: dict[str, str]) -> tuple[str, list[tupl
             wants_help = True
         elif not token.startswith("--") or not name:
             raise UsageError(f"unexpected '{token}'; type --name value, and lists as '[1,2]'")
+        elif token == "--resume" and (not rest or rest[0].startswith("--")):
+            pairs.append(("resume", "last"))
         elif not equals and (not rest or rest[0].startswith("--")):
             example = "FILE" if name == "config" else "true"
             raise UsageError(f"--{name} needs a value, such as --{name} {example}")

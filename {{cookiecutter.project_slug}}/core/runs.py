@@ -1,11 +1,45 @@
-"""Run folders: `runs/NAME/version_N` with options, logs, checkpoints and results."""
+"""Run folders: `runs/NAME/version_N` with options, logs, checkpoints and results.
 
+`run.json` tells a run's state and how it was made; a lock on `.lock` that it is still running,
+which the system takes back however the process ends.
+"""
+
+import contextlib
 import json
 import os
+import platform
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
+from typing import Any, NoReturn
 
-from core.lookup import UsageError
+from core.lookup import ROOT, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunError(Exception):
+    """A run can't go on; the message says why."""
+
+
+class Stopped(BaseException):
+    """The process was asked to stop, by Ctrl-C or SIGTERM."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @staticmethod
+    def now(number: int, frame: Any) -> NoReturn:
+        """A signal handler."""
+        raise Stopped(number)
 
 
 def make_folder(root: str, default_name: str, *, name: str | None = None) -> Path:
@@ -19,8 +53,8 @@ def make_folder(root: str, default_name: str, *, name: str | None = None) -> Pat
     Raises:
         UsageError: The folder can't be written.
     """
-    if int(os.environ.get("LOCAL_RANK", 0)):  # the first process made it and started this one
-        return Path(os.environ["RUN_FOLDER"])
+    if is_helper():  # process 0 makes it
+        return Path(_shared(None))
     parent = Path(root) / (name or default_name)
     number = max((n for n, _ in _versions(parent)), default=-1)
     try:
@@ -36,26 +70,44 @@ def make_folder(root: str, default_name: str, *, name: str | None = None) -> Pat
         raise UsageError(
             f"--default_root_dir {root}: can't write there ({error.strerror})"
         ) from None
-    os.environ["RUN_FOLDER"] = str(parent / f"version_{number}")
-    return parent / f"version_{number}"
+    return Path(_shared(str(parent / f"version_{number}")))
 
 
-def discard_folder(folder: Path) -> None:
+def is_helper() -> bool:
+    """Whether this is one of several processes of a run, and not the first."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) > 0
+
+
+def _shared(folder: str | None) -> str:
+    """Hands the folder over from process 0 to the others, which give None."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started all at once, and keeps a store
+        from torch.distributed import TCPStore
+
+        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+        key = f"run folder {os.environ['TORCHELASTIC_RESTART_COUNT']}"
+        if folder:
+            store.set(key, folder)
+        return store.get(key).decode()
+    os.environ["RUN_FOLDER"] = folder or os.environ["RUN_FOLDER"]  # Lightning starts the others
+    return os.environ["RUN_FOLDER"]
+
+
+def discard_folder(folder: Path | None) -> None:
     """Removes a folder made for a run that could not start."""
-    if not (folder / "checkpoints").exists():
+    if folder and not is_helper() and not (folder / "checkpoints").exists():
         shutil.rmtree(folder, ignore_errors=True)
         for parent in folder.parents[:2]:
             if parent.is_dir() and not any(parent.iterdir()):
                 parent.rmdir()
 
 
-def find_folder(root: str, run: str) -> Path:
+def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
     """The folder of an earlier run.
 
     Args:
         root: Folder of all runs.
-        run: `last` for the newest that has weights; a folder; or a name, with or without
-            /version_N.
+        run: `last` for the newest; a folder; or a name, with or without /version_N.
+        needs_weights: Whether to pass over runs that saved none.
 
     Raises:
         UsageError: There is no such run.
@@ -63,9 +115,10 @@ def find_folder(root: str, run: str) -> Path:
     for place in (Path(run), Path(root) / run):
         if (place / "config.yaml").is_file():
             return place
-        if versions := [v for v in _versions(place) if _has_weights(v[1])]:
+        versions = [v for v in _versions(place) if not needs_weights or has_weights(v[1])]
+        if versions and run != "last":
             return max(versions)[1]
-    runs = [folder for folder in Path(root).glob("*/version_*") if _has_weights(folder)]
+    runs = [f for f in all_folders(root) if not needs_weights or has_weights(f)]
     if run == "last" and runs:
         return max(runs, key=lambda folder: (folder / "config.yaml").stat().st_mtime_ns)
     known = sorted({folder.parent.name for folder in runs})
@@ -107,7 +160,125 @@ def save_results(file: Path, results: dict[str, float | str]) -> None:
     file.write_text(json.dumps(read_results(file) | results, indent=2) + "\n")
 
 
-def _has_weights(folder: Path) -> bool:
+def run_name(folder: Path) -> str:
+    """`digits-resnet/version_0`."""
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def all_folders(root: str) -> list[Path]:
+    """The folders of all runs, the newest first."""
+    files = sorted(Path(root).glob("*/version_*/config.yaml"), key=lambda f: f.stat().st_mtime_ns)
+    return [file.parent for file in reversed(files)]
+
+
+@contextlib.contextmanager
+def recorded(folder: Path | None, **facts: Any) -> Iterator[None]:
+    """Records in `run.json` that a run begins, or goes on, and how it ends.
+
+    Args:
+        folder: The run's folder; None records nothing.
+        facts: More to record.
+
+    Raises:
+        UsageError: It is running already.
+    """
+    if folder is None or is_helper():
+        yield
+        return
+    _start(folder, facts)
+    state = "failed"
+    try:
+        yield
+        state = "finished"
+    except Stopped:
+        state = "interrupted"
+        raise
+    finally:
+        if folder.is_dir():
+            update_run(folder, state=state)
+
+
+def _start(folder: Path, facts: dict[str, Any]) -> None:
+    """Records all that is needed to repeat the run."""
+    if not _lock(folder):
+        raise UsageError(f"{folder} is still running")
+    earlier = read_run(folder)
+    source = _git("diff", "HEAD", "--binary")
+    for file in _git("ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml").split():
+        source += _git("diff", "--no-index", os.devnull, file)
+    if source:
+        (folder / "uncommitted.diff").write_text(source, encoding="utf-8")
+    packages = {p.metadata["Name"]: p.version for p in metadata.distributions()}
+    update_run(
+        folder,
+        state="running",
+        started=earlier.get("started", time.time()),
+        resumed=time.time(),
+        seconds_before=earlier.get("seconds", 0),
+        commands=[*earlier.get("commands", []), sys.argv],
+        commit=_git("rev-parse", "HEAD").strip(),
+        host=platform.node(),
+        platform=platform.platform(),
+        python=platform.python_version(),
+        packages=dict(sorted(packages.items())),
+        **facts,
+    )
+
+
+def update_run(folder: Path, **facts: Any) -> None:
+    """Changes what `run.json` tells."""
+    found = read_run(folder) | facts
+    found["seconds"] = round(found["seconds_before"] + time.time() - found["resumed"])
+    text = json.dumps(found, indent=2)
+    part = folder / ".run.json.part"
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(folder / "run.json")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` tells, with the state that holds now."""
+    file = folder / "run.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if found.get("state") == "running" and not _is_locked(folder):
+        found["state"] = "interrupted"
+    return found
+
+
+_locks: dict[Path, Any] = {}  # kept open until the process ends
+
+
+def _lock(folder: Path) -> bool:
+    _locks[folder] = (folder / ".lock").open("w")
+    try:
+        if fcntl:
+            fcntl.flock(_locks[folder], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_locked(folder: Path) -> bool:
+    if folder in _locks or not fcntl or not (folder / ".lock").exists():
+        return folder in _locks
+    with (folder / ".lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _git(*words: str) -> str:
+    """What git prints about this project; nothing without git or repository."""
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.decode(errors="replace")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a run has saved a checkpoint."""
     return (folder / "config.yaml").is_file() and any(folder.glob("checkpoints/*.ckpt"))
 
 

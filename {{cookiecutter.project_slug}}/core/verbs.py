@@ -1,6 +1,7 @@
 """What can be done: each verb is a function, its parameters after the `*` are its options."""
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
 
+from core.checkpoints import check_storable, read
 from core.lookup import UsageError
-from core.runs import find_checkpoint, save_results
+from core.options import parse
+from core.runs import find_checkpoint, find_folder, recorded, save_results
+from core.seeding import run_seed
 from data import DInterface
 
 
@@ -26,15 +30,60 @@ class Job:
     data: DInterface
     trainer: pl.Trainer
     folder: Path | None  # the run's; None if nothing is to be written
+    checkpoint: Path | None = None  # to go on from
 
 
-def fit(job: Job) -> None:
+def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) -> None:
     """Train, then test the best weights.
 
     Args:
         job: What to train.
+        resume: An earlier run to go on with, exactly where it was: last, its name or its folder.
+            Its options hold; trainer and loader options may be changed.
+        init_from: A run, or a file with weights, to begin with the weights of. Those that do not
+            fit are left out and named.
+
+    Raises:
+        UsageError: There are no such weights, or nothing is left to train.
     """
-    job.trainer.fit(job.model, job.data)
+    if job.checkpoint:
+        epochs, most = read(job.checkpoint)["epoch"], job.trainer.max_epochs
+        if most is not None and 0 <= most <= epochs:
+            raise UsageError(f"{job.folder} has trained {epochs} epochs; type --max_epochs VALUE")
+    for owner in (job.model, job.data):
+        check_storable(owner.hparams)
+    parameters = sum(p.numel() for p in job.model.parameters())
+    with recorded(job.folder, parameters=parameters, seed=run_seed()):
+        _train(job, init_from)
+
+
+def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule, DInterface]:
+    """Network and data of a run, for a notebook: `model, data = load_run("digits-resnet")`.
+
+    Args:
+        run: The run: last, its name or its folder.
+        ckpt: Its checkpoint: best, last or a file.
+
+    Raises:
+        UsageError: There is no such run or checkpoint.
+    """
+    from main import VERBS, build
+
+    job = build(parse(["predict", "--run", run], VERBS))
+    use(job, run=run, ckpt=ckpt)
+    return job.model.eval(), job.data
+
+
+def _train(job: Job, init_from: str | None) -> None:
+    if init_from:
+        root = job.folder.parent.parent if job.folder else "runs"
+        file = Path(init_from)
+        if not file.is_file():
+            file = find_checkpoint(find_folder(str(root), init_from), "best")
+        warm_start(job.model, file)
+    if job.checkpoint:
+        print(f"going on from {job.checkpoint}")
+    job.trainer.fit(job.model, job.data, ckpt_path=job.checkpoint, weights_only=True)
     best: Any = job.trainer.checkpoint_callback
     results: dict[str, Any] = {}
     if best and best.best_model_path:
@@ -58,20 +107,21 @@ def test(job: Job, **which: str) -> None:
 
 def predict(job: Job, **which: str) -> None:
     """Write what a run's weights make of the data, by default the test set, to predictions.csv."""
-    _use(job, **which)
+    use(job, **which)
     assert job.folder is not None
-    save_predictions(job.folder, job.trainer.predict(job.model, job.data))
+    outputs: Any = job.trainer.predict(job.model, job.data)
+    save_predictions(job, outputs)
 
 
 def _measure(job: Job, measure: Callable[..., Any], **which: str) -> None:
-    checkpoint = _use(job, **which)
+    checkpoint = use(job, **which)
     results = {"checkpoint": checkpoint.name} | measure(job.model, job.data, verbose=False)[0]
     assert job.folder is not None
     is_best = checkpoint == find_checkpoint(job.folder, "best")
     _report(job, results, "metrics.json" if is_best else f"metrics-{checkpoint.stem}.json")
 
 
-def _use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
+def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
     """Loads the weights of an earlier run.
 
     Args:
@@ -85,9 +135,37 @@ def _use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
     assert job.folder is not None
     checkpoint = find_checkpoint(job.folder, ckpt)
     load_weights(job.model, checkpoint)
-    if job.data.part({"validate": "val"}.get(job.verb, job.verb)) is None:
+    if job.data.part({"validate": "val", "export": "train"}.get(job.verb, job.verb)) is None:
         raise UsageError(f"there is no data to {job.verb}; set --val_fraction or --test_fraction")
     return checkpoint
+
+
+def warm_start(model: torch.nn.Module, file: Path) -> None:
+    """Takes over the weights of a checkpoint or state_dict whose names and shapes match.
+
+    Raises:
+        UsageError: None do, or the file holds no weights.
+    """
+
+    def plain(name: str) -> str:  # without what torch.compile, DDP and Lightning put before
+        return re.sub(r"^((_orig_mod|module|model|net)\.)+", "", name.replace("_orig_mod.", ""))
+
+    found = read(file)
+    found = {plain(name): value for name, value in found.get("state_dict", found).items()}
+    own = model.state_dict()
+    taken = {
+        name: found[plain(name)]
+        for name, value in own.items()
+        if getattr(found.get(plain(name)), "shape", None) == value.shape
+    }
+    if not taken:
+        raise UsageError(f"--init_from {file}: no weights of it fit this network")
+    model.load_state_dict(taken, strict=False)
+    left = [name for name in own if name not in taken]
+    print(
+        f"{len(taken)} of {len(own)} tensors taken from {file}"
+        + f"; not {', '.join(left)}" * bool(left)
+    )
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:
@@ -97,17 +175,17 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
         UsageError: The file is no checkpoint, or one of another network.
     """
     try:
-        model.load_state_dict(torch.load(file, "cpu", weights_only=True)["state_dict"])
-    except Exception as error:
+        model.load_state_dict(read(file)["state_dict"])
+    except (KeyError, RuntimeError, TypeError) as error:
         text = " ".join(str(error).split())[:200]
         raise UsageError(f"{file} is no checkpoint of this network: {text}") from error
 
 
-def save_predictions(folder: Path, outputs: Any) -> None:
-    """Writes `predictions.csv`: each sample's index, and class and probabilities or value.
+def save_predictions(job: Job, outputs: list[Any]) -> None:
+    """Writes `predictions.csv`: each sample's index or file, and class and probabilities or value.
 
     Args:
-        folder: The run's folder.
+        job: Whose run and data.
         outputs: Of each batch logits (B, C), or values (B,) or (B, 1).
 
     Raises:
@@ -116,14 +194,22 @@ def save_predictions(folder: Path, outputs: Any) -> None:
     if not all(isinstance(batch, torch.Tensor) and batch.ndim <= 2 for batch in outputs):
         raise UsageError("predictions.csv holds a number or a row of logits for each sample")
     rows = torch.cat([batch.reshape(len(batch), -1) for batch in outputs]).float()
+    if job.trainer.world_size > 1:  # process r of n has the samples r, r + n, r + 2n, …
+        parts: list[Any] = [None] * job.trainer.world_size
+        torch.distributed.all_gather_object(parts, rows)
+        every = sum(map(len, parts))
+        rows = torch.stack([parts[i % len(parts)][i // len(parts)] for i in range(every)])
+    if not job.trainer.is_global_zero or job.folder is None:
+        return
     classes = range(rows.shape[1]) if rows.shape[1] > 1 else []
-    with (folder / "predictions.csv").open("w", newline="") as file:
+    names = job.data.file_names("predict")
+    with (job.folder / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "prediction", *(f"p_{c}" for c in classes)])
-        for index, row in enumerate(rows):
+        writer.writerow(["file" if names else "index", "prediction", *(f"p_{c}" for c in classes)])
+        for name, row in zip(names or range(len(rows)), rows, strict=True):
             found = [int(row.argmax()), *row.softmax(0).tolist()] if classes else row.tolist()
-            writer.writerow([index, *found])
-    print(f"Predictions in {folder / 'predictions.csv'}")
+            writer.writerow([name, *found])
+    print(f"Predictions in {job.folder / 'predictions.csv'}")
 
 
 def _report(job: Job, results: dict[str, Any], file: str = "metrics.json") -> None:

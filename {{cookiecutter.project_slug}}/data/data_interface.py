@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, defau
 from torchvision.transforms import v2
 
 from core.lookup import UsageError, construct, load, locate
+from core.seeding import EpochSampler, Seeded
 from core.source import literals
 
 _STAGES = {
@@ -83,6 +84,7 @@ class DInterface(pl.LightningDataModule):
         self._made: dict[tuple[str, bool], Any] = {}  # by split and augmentation
         self._parts: dict[str, Any] = {}
         self._is_prepared = False
+        self._position: dict[str, int] = {}
 
     def prepare_data(self) -> None:
         """Downloads: Lightning calls this in one process of each node."""
@@ -178,7 +180,11 @@ class DInterface(pl.LightningDataModule):
         """A batch of one sample, not augmented if there is such a one."""
         part = self._any_part()
         item = next(iter(part)) if isinstance(part, IterableDataset) else part[0]
-        return _collate(part)([item])
+        return self.collate([item])
+
+    def collate(self, items: list[Any]) -> Any:
+        """Makes a batch of samples."""
+        return _collate(self._any_part())(items)
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
@@ -197,14 +203,47 @@ class DInterface(pl.LightningDataModule):
             elif len(shape) == 3:  # (C, H, W)
                 yield shape[0] if name == "in_channels" else shape[-1]
 
+    def file_names(self, split: str) -> list[str]:
+        """The file of each sample, if the dataset tells: in `samples`, or last in its items."""
+        part = self.part(split)
+        if isinstance(part, IterableDataset):
+            return []
+        indices = part.indices if isinstance(part, Subset) else range(len(part))
+        if samples := getattr(_base(part), "samples", None):
+            return [str(samples[index][0]) for index in indices]
+        item = part[0]
+        is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
+        return [part[index][-1] for index in range(len(part))] if is_named else []
+
     def _any_part(self) -> Any:
         built = {split: part for split, part in self._parts.items() if part is not None}
         return next((p for split, p in built.items() if split != "train"), built.get("train"))
 
+    def state_dict(self) -> dict[str, int]:
+        """The place in training: the epoch, and the samples of it that were trained on."""
+        if self.trainer is None:
+            return {}
+        loop: Any = self.trainer.fit_loop
+        batches = loop.epoch_loop.batch_progress
+        is_over = batches.is_last_batch and batches.current.processed == batches.current.ready
+        done = 0 if is_over else batches.current.processed
+        samples = done * self.batch_size * self.trainer.world_size
+        return {"epoch": loop.epoch_progress.current.processed, "samples": samples}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Takes over the place in training of a checkpoint."""
+        self._position = state_dict
+
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
-        shuffle = not isinstance(self.part("train"), IterableDataset)
-        return self._loader("train", shuffle=shuffle, drop_last=self.drop_last)
+        part = self.part("train")
+        if isinstance(part, IterableDataset):
+            return self._loader("train", drop_last=self.drop_last)
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        sampler = EpochSampler(part, rank, world_size, **self._position)
+        return self._loader("train", sampler=sampler, drop_last=self.drop_last)
 
     def val_dataloader(self) -> Any:
         """Batches of the validation set, in order."""
@@ -223,7 +262,7 @@ class DInterface(pl.LightningDataModule):
         if part is None:
             return []
         return DataLoader(
-            part,
+            Seeded(part) if "sampler" in options else part,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

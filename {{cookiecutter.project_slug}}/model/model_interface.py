@@ -3,17 +3,19 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics import classification as c
 from torchmetrics import regression as r
 
+from core.checkpoints import read
 from core.lookup import UsageError, construct, is_plain, load, locate, suggest
+from core.runs import RunError
 
 # What the metrics are about, where only the loss tells.
 _TASKS = {
@@ -109,7 +111,27 @@ class MInterface(pl.LightningModule):
         self._build_schedule(probe, 100 + warmup_steps, 100, monitor)  # wrong arguments fail now
         self.monitor = monitor
         self.task = task or _TASKS.get(type(self.loss).__name__)
-        self.metrics = nn.ModuleDict()  # filled when the first output tells the number of classes
+        # By stage; filled when the first output tells the number of classes.
+        stages = [f"{stage}_metrics" for stage in ("train", "val", "test")]
+        self.metrics = nn.ModuleDict({s: nn.ModuleDict({"loss": MeanMetric()}) for s in stages})
+        self._saved_metrics: dict[str, dict[str, Tensor]] = {}
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **named: Any) -> Any:
+        """Rebuilds the interface of a checkpoint; nothing in the file is run.
+
+        Args:
+            checkpoint_path: The file.
+            args: As in Lightning.
+            named: The same, and arguments of the constructor to change.
+
+        Raises:
+            UsageError: It is an address, damaged or no checkpoint.
+        """
+        read(checkpoint_path)
+        return super().load_from_checkpoint(
+            checkpoint_path, *args, **named | {"weights_only": True}
+        )
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Calls the network."""
@@ -164,24 +186,75 @@ class MInterface(pl.LightningModule):
         inputs, target = self.split_batch(batch)
         output = self(**inputs) if isinstance(inputs, dict) else self(*inputs)
         loss, target = self._compare(output, target)
-        log = functools.partial(self.log, on_step=False, on_epoch=True, batch_size=len(target))
-        log(f"{stage}_loss", loss, prog_bar=True, sync_dist=True)
+        metrics: Any = self.metrics[f"{stage}_metrics"]
+        if self.task and isinstance(output, Tensor) and len(metrics) == 1:
+            self._make_metrics(output)
         if stage == "train":
-            log("train_loss_step", loss, on_step=True, on_epoch=False)
-        if self.task and isinstance(output, Tensor):
-            if not len(self.metrics):
-                self._make_metrics(output)
-            for name, metric in self.metrics[f"{stage}_metrics"].items():  # type: ignore[operator]
+            if not loss.isfinite():
+                raise RunError(self._diagnose(inputs))
+            self._restore_metrics()
+            self.log("train_loss_step", loss, batch_size=len(target))
+        for name, metric in metrics.items():
+            if name == "loss":
+                metric.update(loss.detach(), len(target))
+            else:
                 metric.update(output.detach(), target)
-                log(f"{stage}_{name}", metric, prog_bar=stage != "train")
+            is_shown = name == "loss" or stage != "train"
+            self.log(f"{stage}_{name}", metric, on_step=False, on_epoch=True, prog_bar=is_shown)
         return loss
+
+    def _diagnose(self, inputs: Any) -> str:
+        """Where a loss that is not finite comes from."""
+        found: list[str] = []
+
+        def check(name: str, output: Any) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                found.append(f"{name} ({type(self.net.get_submodule(name)).__name__})")
+
+        handles = [
+            module.register_forward_hook(lambda m, i, output, name=name: check(name, output))
+            for name, module in self.net.named_modules()
+            if not any(module.children())
+        ]
+        with torch.no_grad():
+            self(**inputs) if isinstance(inputs, dict) else self(*inputs)
+        for handle in handles:
+            handle.remove()
+        layer = (
+            f"the first such output is that of {found[0]}" if found else "all outputs are finite"
+        )
+        batch = self.trainer.fit_loop.epoch_loop.batch_idx
+        place = f"step {self.global_step} (epoch {self.current_epoch}, batch {batch})"
+        return f"the loss of {place} is not finite; {layer}; last.ckpt is of before"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Saves what the training metrics have summed up in this epoch."""
+        metrics: Any = self.metrics["train_metrics"]
+        checkpoint["train_metrics"] = {name: dict(m.metric_state) for name, m in metrics.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps them until the metrics are there again; a schedule may have got another length."""
+        self._saved_metrics = checkpoint.get("train_metrics", {})
+        for state in checkpoint.get("lr_schedulers", []):
+            for inner in [state, *state.get("_schedulers", [])]:
+                for name in ("total_steps", "_schedule_phases", "T_max", "total_iters"):
+                    inner.pop(name, None)
+
+    def _restore_metrics(self) -> None:
+        metrics: Any = self.metrics["train_metrics"]
+        for name, states in self._saved_metrics.items():
+            for state, value in states.items():
+                setattr(metrics[name], state, value.to(self.device))
+            metrics[name]._update_count = 1
+        self._saved_metrics = {}
 
     def _make_metrics(self, output: Tensor) -> None:
         size = output.shape[1] if output.ndim > 1 else 1
         task = "multilabel" if self.task == "binary" and size > 1 else self.task
-        for stage in ("train", "val", "test"):
+        for stage in self.metrics.values():
             metrics = {name: make(size) for name, (make, _) in _METRICS[task or ""].items()}
-            self.metrics[f"{stage}_metrics"] = nn.ModuleDict(metrics).to(output.device)
+            for name, metric in metrics.items():
+                cast(nn.ModuleDict, stage)[name] = metric.to(output.device)
 
     def _compare(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
         """The loss, and the target in the shape that it was compared in."""
