@@ -15,12 +15,13 @@ export RUFF_NO_CACHE := true
 unexport VIRTUAL_ENV
 unexport UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test test-fast lint clean
+.PHONY: help demo test test-fast chaos lint clean
 
 help:
 	@echo "make demo       generate a project in demo/, install it, train and test a network"
 	@echo "make test       lint, types and all tests"
 	@echo "make test-fast  the tests that take less than a minute together"
+	@echo "make chaos      kill training processes hundreds of times"
 	@echo "make lint       ruff and mypy only"
 	@echo "make clean      remove what make has made"
 
@@ -33,7 +34,10 @@ test: lint
 	$(RUN)pytest
 
 test-fast: .venv/ready
-	$(RUN)pytest -m "not slow"
+	$(RUN)pytest -m "not slow and not chaos"
+
+chaos: .venv/ready
+	$(RUN)pytest -m chaos -s
 
 lint: .venv/ready
 	$(RUN)ruff check
@@ -51,7 +55,7 @@ clean:
 	$(RUN)cookiecutter . --no-input --default-config --accept-hooks no \
 		--overwrite-if-exists --output-dir .tools project_name=Environment
 	uv pip install --python .venv --requirements .tools/environment/pyproject.toml \
-		--group .tools/environment/pyproject.toml:dev
+		--group .tools/environment/pyproject.toml:dev --extra export
 	@touch $@
 
 .tools/bin/uv:

@@ -17,6 +17,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from core.lookup import UsageError
 from core.runs import RunError, Stopped, update_run
 
+_BROKEN = (EOFError, LookupError, RuntimeError, ValueError)
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and moves it there when it is safe on the disk."""
@@ -64,15 +66,17 @@ def read(file: Path | str) -> dict[str, Any]:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 parts = archive.infolist()
-                if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+                if any(part.compress_size != part.file_size for part in parts):
                     raise zipfile.BadZipFile("torch compresses nothing")
                 if damaged := archive.testzip():  # torch checks no sums
                     raise zipfile.BadZipFile(damaged)
         found: dict[str, Any] = torch.load(file, "cpu", weights_only=True)
-    except (OSError, EOFError, KeyError, RuntimeError, ValueError) as error:
-        raise UsageError(f"{file} is damaged or no checkpoint: {_line(error)}") from error
-    except (zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise UsageError(f"{file} is damaged or unsafe: {_line(error)}") from error
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    except (*_BROKEN, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        raise UsageError(f"{file} is no checkpoint, or a damaged one, or holds code") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{file} is no checkpoint: it holds a {type(found).__name__}")
     return found
 
 
@@ -94,10 +98,6 @@ def check_storable(hparams: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"no checkpoint can hold the argument {name}, a {kind}; {hint}"
             ) from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def newest(folder: Path) -> Path | None:

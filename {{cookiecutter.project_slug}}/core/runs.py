@@ -216,7 +216,7 @@ def _start(folder: Path, facts: dict[str, Any]) -> None:
         resumed=time.time(),
         seconds_before=earlier.get("seconds", 0),
         commands=[*earlier.get("commands", []), sys.argv],
-        commit=_git("rev-parse", "HEAD").strip(),
+        commit=_git("rev-parse", "--verify", "--quiet", "HEAD").strip(),
         host=platform.node(),
         platform=platform.platform(),
         python=platform.python_version(),

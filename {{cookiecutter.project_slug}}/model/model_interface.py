@@ -114,7 +114,7 @@ class MInterface(pl.LightningModule):
         # By stage; filled when the first output tells the number of classes.
         stages = [f"{stage}_metrics" for stage in ("train", "val", "test")]
         self.metrics = nn.ModuleDict({s: nn.ModuleDict({"loss": MeanMetric()}) for s in stages})
-        self._saved_metrics: dict[str, dict[str, Tensor]] = {}
+        self._saved_metrics: list[dict[str, dict[str, Tensor]]] = []  # by process
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **named: Any) -> Any:
@@ -230,11 +230,17 @@ class MInterface(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves what the training metrics have summed up in this epoch."""
         metrics: Any = self.metrics["train_metrics"]
-        checkpoint["train_metrics"] = {name: dict(m.metric_state) for name, m in metrics.items()}
+        found: list[Any] = [
+            {n: {s: v.cpu() for s, v in m.metric_state.items()} for n, m in metrics.items()}
+        ]
+        if self.trainer.world_size > 1:  # each process has sums of its own
+            own, found = found[0], [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(found, own)
+        checkpoint["train_metrics"] = found
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps them until the metrics are there again; a schedule may have got another length."""
-        self._saved_metrics = checkpoint.get("train_metrics", {})
+        self._saved_metrics = checkpoint.get("train_metrics", [])
         for state in checkpoint.get("lr_schedulers", []):
             for inner in [state, *state.get("_schedulers", [])]:
                 for name in ("total_steps", "_schedule_phases", "T_max", "total_iters"):
@@ -242,11 +248,12 @@ class MInterface(pl.LightningModule):
 
     def _restore_metrics(self) -> None:
         metrics: Any = self.metrics["train_metrics"]
-        for name, states in self._saved_metrics.items():
-            for state, value in states.items():
-                setattr(metrics[name], state, value.to(self.device))
-            metrics[name]._update_count = 1
-        self._saved_metrics = {}
+        if len(self._saved_metrics) == self.trainer.world_size:
+            for name, states in self._saved_metrics[self.global_rank].items():
+                for state, value in states.items():
+                    setattr(metrics[name], state, value.to(self.device))
+                metrics[name]._update_count = 1
+        self._saved_metrics = []
 
     def _make_metrics(self, output: Tensor) -> None:
         size = output.shape[1] if output.ndim > 1 else 1

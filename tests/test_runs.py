@@ -1,0 +1,430 @@
+"""What a run promises: killed, resumed, damaged, started twice, it is never lost."""
+
+import csv
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from .conftest import Bake
+
+pytestmark = pytest.mark.slow
+
+QUICK = ("--model_name", "mlp", "--enable_progress_bar", "false", "--enable_model_summary", "false")
+NOISY = (*QUICK, "--dropout", "0.2")  # and augmentation is on by default
+DDP = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--batch_size", "16")
+
+
+class Project:
+    """A generated project, and `python main.py …` in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *words: object, launcher: Sequence[str] = (), **env: str) -> Any:
+        command = [sys.executable, *launcher, "main.py", *map(str, words)]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # so that a whole group can be killed
+        )
+
+    def run(self, *words: object, code: int = 0, **options: Any) -> str:
+        process = self.start(*words, **options)
+        shown: str = process.communicate(timeout=300)[0]
+        assert process.returncode == code, shown
+        return shown
+
+    def of(self, name: str) -> Path:
+        return self.folder / "runs" / name / "version_0"
+
+    def state(self, name: str) -> str:
+        rows = csv.DictReader(self.run("runs", "--format", "csv").splitlines())
+        return {row["run"]: row["state"] for row in rows}[f"{name}/version_0"]
+
+    def kill(self, process: Any, name: str, seconds: float, number: int) -> int:
+        """Waits until a run begins or goes on, and so many seconds, and sends a signal."""
+        file, before = self.of(name) / "run.json", time.time_ns()
+        while process.poll() is None:
+            if file.exists() and file.stat().st_mtime_ns > before:
+                break
+            time.sleep(0.01)
+        time.sleep(seconds)
+        if process.poll() is None:
+            send = os.killpg if number == signal.SIGKILL else os.kill
+            send(process.pid, number)
+        shown = process.communicate(timeout=300)[0]
+        assert process.returncode in (0, -9, -2, -15, 130, 143), shown
+        return int(process.returncode)
+
+
+@pytest.fixture(scope="module")
+def project(bake: Bake) -> Project:
+    return Project(bake())
+
+
+def load(folder: Path, name: str = "last") -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True)
+    return found
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """What was logged in training, in order, but for how long it took."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        found = [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+    return [row for row in found if not any(name.startswith("test_") for name in row)]
+
+
+def differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two checkpoints differ in a single bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [path]
+    if isinstance(a, dict) and a.keys() == b.keys():
+        return [d for key in a for d in differences(a[key], b[key], f"{path}.{key}")]
+    if isinstance(a, list | tuple) and len(a) == len(b):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [d for i, (x, y) in pairs for d in differences(x, y, f"{path}.{i}")]
+    return [] if a == b else [path]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, optimizer, schedule, and every logged value, but what is logged of the signal."""
+    first, second = load(one), load(other)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
+        assert not differences(first[part], second[part], part)
+    assert rows(one) == rows(other)
+    results = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]
+    assert results[0] == results[1]
+
+
+SCENARIOS = {
+    "one_cycle": ("--max_epochs", "15"),
+    "plateau": (
+        *("--max_epochs", "10", "--num_workers", "2", "--accumulate_grad_batches", "3"),
+        *("--lr_scheduler", "plateau", "--lr_scheduler_args.patience", "0"),
+        *("--log_every_n_steps", "1"),
+    ),
+    "mid_epoch": (
+        *("--max_epochs", "10", "--lr_scheduler", "cosine", "--warmup_steps", "30"),
+        *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+    ),
+    "step_ddp": (
+        *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
+        *("--optimizer", "sgd", "--momentum", "0.9"),
+    ),
+}
+
+
+def chaos(project: Project, name: str, kills: int, seed: int) -> list[int]:
+    """Trains once in peace and once with kills, which must make no difference."""
+    draw = random.Random(seed)
+    for folder in (f"{name}_peace", name):
+        shutil.rmtree(project.folder / "runs" / folder, ignore_errors=True)
+    project.run(*NOISY, *SCENARIOS[name], "--name", f"{name}_peace")
+    length = json.loads((project.of(f"{name}_peace") / "run.json").read_text())["seconds"]
+    codes = []
+    for _ in range(kills):
+        begun = (project.of(name) / "config.yaml").exists()
+        words = ("--resume", name) if begun else (*NOISY, *SCENARIOS[name], "--name", name)
+        number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
+        seconds = draw.uniform(0, 2 * (length + 1) / kills)
+        codes.append(project.kill(project.start(*words), name, seconds, number))
+        if codes[-1] == 0:
+            break
+    if codes[-1] != 0:
+        assert project.state(name) in ("interrupted", "finished")
+        if project.state(name) == "interrupted":
+            project.run("--resume", name)
+    assert project.state(name) == "finished"
+    assert_same_run(project.of(f"{name}_peace"), project.of(name))
+    return codes
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_killed_run_ends_as_if_nothing_had_happened(project: Project, name: str) -> None:
+    chaos(project, name, kills=4, seed=0)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_many_kills(project: Project, name: str, seed: int) -> None:
+    print(chaos(project, name, kills=6, seed=seed + 1))
+
+
+class TestSignals:
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_exit_codes(self, project: Project, number: int, code: int) -> None:
+        name = f"signal_{code}"
+        process = project.start(*NOISY, "--max_epochs", "1000", "--name", name)
+        assert project.kill(process, name, 1, number) == code
+        assert project.state(name) == "interrupted"
+        assert (project.of(name) / "checkpoints/last.ckpt").is_file()
+
+    def test_the_state_after_a_kill(self, project: Project) -> None:
+        process = project.start(*NOISY, "--max_epochs", "1000", "--name", "killed")
+        while not (project.of("killed") / "checkpoints/last.ckpt").exists():
+            time.sleep(0.05)
+        assert project.state("killed") == "running"
+        assert "is still running" in project.run("--resume", "killed", code=2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert project.state("killed") == "interrupted"
+
+
+@pytest.fixture(scope="module")
+def base(project: Project) -> Path:
+    project.run(*NOISY, "--max_epochs", "2", "--name", "base")
+    return project.of("base")
+
+
+class TestResume:
+    def test_longer(self, project: Project, base: Path) -> None:
+        """More epochs may follow; TensorBoard's curves go on."""
+        shutil.copytree(base.parent, base.parents[1] / "longer")
+        shown = project.run("--resume", "longer", code=2)
+        assert "has trained 2 epochs; type --max_epochs VALUE" in shown
+        project.run("--resume", "longer", "--max_epochs", "4")
+        folder = project.of("longer")
+        assert "max_epochs: 4" in (folder / "config.yaml").read_text()
+        events = EventAccumulator(str(folder)).Reload()
+        steps = [event.step for event in events.Scalars("val_loss")]
+        assert steps == [19, 39, 59, 79]
+
+    @pytest.mark.parametrize(
+        "words", ["--model_name resnet", "--dropout 0.5", "--batch_size 8", "--lr 1", "--seed 3"]
+    )
+    def test_what_may_not_change(self, project: Project, base: Path, words: str) -> None:
+        shown = project.run("--resume", "base", *words.split(), code=2)
+        assert words.split()[0].removeprefix("--") in shown and "--init_from" in shown
+        assert shown.count("\n") == 1
+
+    @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+    def test_a_damaged_checkpoint(self, project: Project, base: Path, damage: str) -> None:
+        shutil.rmtree(project.of(damage).parent, ignore_errors=True)
+        shutil.copytree(base.parent, project.of(damage).parent)
+        file = project.of(damage) / "checkpoints/last.ckpt"
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        kept = {"truncated": content[:1000], "flipped": content, "empty": b""}
+        file.write_bytes(bytes(kept[damage]))
+        (file.parent / ".last.ckpt.part").write_bytes(b"left by a kill")
+        shown = project.run("--resume", damage, "--max_epochs", "3")
+        assert "damaged" in shown and "the one before it is taken" in shown
+        assert not [*file.parent.glob(".*.part")]
+        assert load(project.of(damage))["epoch"] == 3
+
+
+def test_a_loss_that_is_not_finite(project: Project) -> None:
+    (project.folder / "model/broken.py").write_text(
+        "import torch\n\n\nclass Broken(torch.nn.Module):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__()\n        self.flat = torch.nn.Flatten()\n"
+        "        self.fine = torch.nn.Linear(64, 16)\n        self.root = Root()\n"
+        "        self.head = torch.nn.Linear(16, num_classes)\n        self.calls = 0\n\n"
+        "    def forward(self, x):\n        self.calls += self.training\n"
+        "        self.root.offset = 9e9 if self.calls > 30 else 0\n"
+        "        return self.head(self.root(self.fine(self.flat(x)).abs()))\n\n\n"
+        "class Root(torch.nn.Module):\n    offset = 0\n\n"
+        "    def forward(self, x):\n        return (x - self.offset).sqrt()\n"
+    )
+    words = ("--model_name", "broken", "--name", "broken", "--checkpoint_every_n_steps", "1")
+    shown = project.run(*QUICK, *words, code=1)
+    assert "the loss of step 30 (epoch 1, batch 10) is not finite" in shown
+    assert "root (Root)" in shown and "Traceback" not in shown
+    saved = load(project.of("broken"))
+    assert saved["global_step"] <= 30
+    assert all(value.isfinite().all() for value in saved["state_dict"].values())
+    assert project.state("broken") == "failed"
+
+
+class Code:
+    """Pickled, it runs a command when it is read."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("touch PWNED",)
+
+
+class TestNoCodeFromData:
+    """Whatever the environment says."""
+
+    env: ClassVar = {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}
+
+    def check(self, project: Project, file: object, message: str) -> None:
+        shown = project.run("test", "base", "--ckpt", file, code=2, **self.env)
+        assert message in shown and "Traceback" not in shown
+        python = f"from model import MInterface; MInterface.load_from_checkpoint({str(file)!r})"
+        done = subprocess.run(
+            [sys.executable, "-c", python], cwd=project.folder, env=os.environ | self.env
+        )
+        assert done.returncode == 1
+        assert not (project.folder / "PWNED").exists()
+
+    def test_pickle(self, project: Project, base: Path) -> None:
+        file = project.folder / "evil.ckpt"
+        torch.save(load(base) | {"extra": Code()}, file)
+        self.check(project, file, "or holds code")
+        file.write_bytes(pickle.dumps(Code()))
+        self.check(project, file, "or holds code")
+
+    def test_instantiator(self, project: Project, base: Path) -> None:
+        """Lightning once called what the hyper-parameters name."""
+        file = project.folder / "evil.ckpt"
+        torch.save(load(base) | {"hyper_parameters": {"_instantiator": "os.system"}}, file)
+        python = f"from model import MInterface; MInterface.load_from_checkpoint({str(file)!r})"
+        subprocess.run(
+            [sys.executable, "-c", python], cwd=project.folder, env=os.environ | self.env
+        )
+        assert not (project.folder / "PWNED").exists()
+
+    def test_bomb(self, project: Project, base: Path) -> None:
+        file = project.folder / "bomb.ckpt"
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", b"\0" * 2**28)
+        assert file.stat().st_size < 2**19
+        self.check(project, file, "a damaged one")
+
+    def test_address(self, project: Project, base: Path) -> None:
+        self.check(project, "http://localhost:1/a.ckpt", "")
+
+
+def test_a_full_disk(project: Project, tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not permitted")
+    try:
+        project.run(*QUICK, "--max_epochs", "1", "--name", "full", "--default_root_dir", tmp_path)
+        folder = tmp_path / "full/version_0"
+        before = load(folder)
+        free = shutil.disk_usage(tmp_path).free
+        (tmp_path / "other").write_bytes(b"\0" * (free - 200_000))
+        words = ("--resume", folder, "--max_epochs", "3", "--default_root_dir", tmp_path)
+        shown = project.run(*words, code=1)
+        assert "can't write" in shown and "earlier checkpoints are kept" in shown
+        assert "Traceback" not in shown
+        assert load(folder)["epoch"] == before["epoch"]
+        (tmp_path / "other").unlink()
+        project.run(*words)
+        assert load(folder)["epoch"] == 3
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_eight_runs_at_once(project: Project) -> None:
+    words = (*QUICK, "--max_epochs", "1", "--limit_train_batches", "2", "--name", "crowd")
+    started = [project.start(*words) for _ in range(8)]
+    shown = [process.communicate(timeout=300)[0] for process in started]
+    assert all(process.returncode == 0 for process in started), shown
+    folders = {*(project.folder / "runs/crowd").iterdir()}
+    assert {folder.name for folder in folders} == {f"version_{n}" for n in range(8)}
+    assert all((folder / "metrics.json").is_file() for folder in folders)
+
+
+class TestTorchrun:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+    def test_one_folder(self, project: Project) -> None:
+        words = (*NOISY, "--max_epochs", "2", *DDP)
+        project.run(*words, "--name", "torchrun", launcher=self.launcher)
+        project.run(*words, "--name", "trainer")
+        assert [f.name for f in (project.folder / "runs/torchrun").iterdir()] == ["version_0"]
+        assert_same_run(project.of("torchrun"), project.of("trainer"))
+
+    def test_a_world_of_another_size(self, project: Project) -> None:
+        words = (*QUICK, "--max_epochs", "1", "--name", "alone", "--accelerator", "cpu")
+        shown = project.run(*words, launcher=self.launcher, code=1)  # torchrun's own code
+        assert "torchrun started 2 processes, --devices and --num_nodes make 1" in shown
+        assert not (project.folder / "runs/alone").exists()
+
+
+@pytest.fixture(scope="module")
+def run(project: Project) -> Path:
+    project.run(*NOISY, "--max_epochs", "3", "--name", "mine", "--hidden_sizes", "[32,32]")
+    return project.of("mine")
+
+
+class TestUse:
+    """A finished run, used without remembering how it was made."""
+
+    @pytest.mark.parametrize(("format", "suffix"), [("onnx", ".onnx"), ("torch_export", ".pt2")])
+    def test_export(self, project: Project, run: Path, format: str, suffix: str) -> None:
+        if format == "onnx":
+            pytest.importorskip("onnxscript")
+        shown = project.run("export", "mine", "--format", format)
+        assert "largest difference" in shown
+        (file,) = run.glob(f"checkpoints/*{suffix}")
+        lines = shown.split("\n\n")[1]
+        made = "torch.rand(5, 1, 8, 8)" + (".numpy()" if format == "onnx" else "")
+        code = f"import torch\ninput_0 = {made}\n{lines}\nprint(tuple(output.shape))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True
+        )
+        assert done.stdout == "(5, 10)\n", done.stderr
+        assert file.stat().st_size > 1000
+
+    def test_predict_in_order_with_two_processes(self, project: Project, run: Path) -> None:
+        project.run("predict", "mine")
+        alone = (run / "predictions.csv").read_text()
+        project.run("predict", "mine", *DDP)
+        together = (run / "predictions.csv").read_text()
+        assert len(alone.splitlines()) == 361
+        first, second = (list(csv.DictReader(t.splitlines())) for t in (alone, together))
+        for one, other in zip(first, second, strict=True):
+            assert one["index"] == other["index"]
+            assert float(one["p_3"]) == pytest.approx(float(other["p_3"]), abs=1e-5)
+
+    def test_reproduce_and_compare(self, project: Project, run: Path) -> None:
+        shown = project.run("reproduce", "mine")
+        assert "agrees with runs/mine/version_0 bit for bit" in " ".join(shown.split())
+        project.run(*NOISY, "--max_epochs", "1", "--name", "other", "--lr", "0.01")
+        shown = project.run("compare", "mine", "other", "--format", "markdown")
+        assert "| lr | 0.001 | 0.01 |" in shown and "| trainer.max_epochs | 3 | 1 |" in shown
+        assert "| test_acc |" in shown and "dataset" not in shown
+
+    def test_warm_start(self, project: Project, run: Path, tmp_path: Path) -> None:
+        words = (*NOISY, "--max_epochs", "1", "--hidden_sizes", "[32,32]", "--num_classes", "12")
+        shown = project.run(*words, "--init_from", "mine", "--name", "warm")
+        assert "14 of 16 tensors taken" in shown and "not net.layers.9.weight" in shown
+        weights = {
+            f"module._orig_mod.{name.removeprefix('net.')}": value
+            for name, value in load(run)["state_dict"].items()
+        }
+        torch.save(weights, tmp_path / "bare.pt")
+        shown = project.run(*words, "--init_from", tmp_path / "bare.pt", "--name", "bare")
+        assert "14 of 16 tensors taken" in shown
+
+    def test_from_python(self, project: Project, run: Path) -> None:
+        code = (
+            "from core.verbs import load_run\n"
+            "model, data = load_run('mine')\n"
+            "print(tuple(model(*model.split_batch(next(iter(data.test_dataloader())))[0]).shape))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True
+        )
+        assert done.stdout.endswith("(64, 10)\n"), done.stderr
+
+    def test_what_is_recorded(self, project: Project, run: Path) -> None:
+        found = json.loads((run / "run.json").read_text())
+        assert found["state"] == "finished" and found["seed"] == 0 and found["epochs"] == 3
+        assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
+        assert found["commands"][0][1:3] == ["--model_name", "mlp"]
+        assert found["commit"] == "", "nothing is committed yet"
+        assert "+class Digits(" in (run / "uncommitted.diff").read_text()
