@@ -14,12 +14,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from core import lookup
 from core.lookup import UsageError
 from core.options import Options, parse
-from core.runs import RunError, Stopped, discard_folder, is_helper, make_folder
+from core.runs import RunError, Stopped, claim, discard_folder, is_helper, make_folder
 
 if TYPE_CHECKING:  # importing torch takes seconds: only once all options are known to be good
     import pytorch_lightning as pl
@@ -86,37 +84,32 @@ def build_model(options: Options, data: DInterface) -> pl.LightningModule:
 
 
 def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
-    """Lightning's Trainer; for `fit` with a new run folder, callbacks and loggers."""
+    """Lightning's Trainer; for `fit` with a run folder, callbacks and loggers."""
     import pytorch_lightning as pl
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from core import callbacks
-    from core.checkpoints import AtomicCheckpointIO, newest, read
+    from core.checkpoints import AtomicCheckpointIO, newest
 
     settings = options.section("trainer")
-    if settings.get("accumulate_grad_batches", 1) < 1:  # Lightning would divide by it
-        raise UsageError("--accumulate_grad_batches: expected 1 or more")
     settings["callbacks"] = callbacks.own_callbacks(settings.get("callbacks"))
     writes = not settings.get("fast_dev_run") and not settings.get("barebones")
     try:
         if options.verb == "fit" and writes:
             names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
             root = settings.get("default_root_dir") or "runs"
-            folder, saved = options.run_folder, None
-            if folder is None:
-                folder = make_folder(root, "-".join(names), **options.of("make_folder"))
-            elif (newest_file := newest(folder)) is not None:
-                options.checkpoint, saved = newest_file, read(newest_file)
+            folder = options.run_folder or make_folder(
+                root, "-".join(names), **options.of("make_folder")
+            )
+            claim(folder)
             options.run_folder = settings["default_root_dir"] = folder
+            options.checkpoint = newest(folder, settings.get("max_epochs"))
             if settings.get("logger") in (None, True):
                 chosen = options.of("make_loggers")
-                settings["logger"] = callbacks.make_loggers(folder, saved, **chosen)
+                settings["logger"] = callbacks.make_loggers(folder, options.checkpoint, **chosen)
             chosen = options.of("make_callbacks")
             settings["callbacks"][:0] = callbacks.make_callbacks(folder, model, settings, **chosen)
             settings["plugins"] = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
-            if not is_helper():
-                text = yaml.safe_dump(options.complete(), sort_keys=False, allow_unicode=True)
-                (folder / "config.yaml").write_text(text, encoding="utf-8")
         elif writes:
             settings["logger"] = False
         trainer = pl.Trainer(**settings)
@@ -124,10 +117,8 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
         raise
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UsageError(f"trainer: {' '.join(str(error).split())}") from None
-    processes = trainer.num_devices * trainer.num_nodes
-    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) != processes:
-        started = f"torchrun started {os.environ['WORLD_SIZE']} processes"
-        raise UsageError(f"{started}, --devices and --num_nodes make {processes}; type the same")
+    if options.verb == "fit" and writes and not is_helper():
+        options.save(folder / "config.yaml")
     return trainer
 
 
@@ -147,12 +138,9 @@ def main(arguments: list[str]) -> int:
     try:
         options = parse(arguments, VERBS)
         verb = lookup.load(options.verb_target)
-        job = (
-            {"job": build(options, **options.of("build"))}
-            if "job" in inspect.signature(verb).parameters
-            else {}
-        )
-        verb(**job, **options.of(verb.__name__))
+        needs_job = "job" in inspect.signature(verb).parameters
+        jobs = [build(options, **options.of("build"))] if needs_job else []
+        verb(*jobs, **options.of(verb.__name__))
     except UsageError as error:
         print(f"error: {str(error).strip().rpartition('UsageError: ')[2]}", file=sys.stderr)
         if options and options.verb == "fit" and "resume" not in options.values:
@@ -162,7 +150,8 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:
-        hint = f"; to go on: python main.py --resume {options.run_folder}" if options else ""
+        folder = options and options.verb == "fit" and options.run_folder
+        hint = f"; to go on: python main.py --resume {folder}" if folder else ""
         print(f"stopped{hint}", file=sys.stderr)
         return 128 + stopped.number
     return 0

@@ -15,7 +15,7 @@ from pytorch_lightning import callbacks as cb
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from core import lookup
-from core.checkpoints import LastCheckpoint
+from core.checkpoints import LastCheckpoint, read
 from core.runs import is_helper
 from core.seeding import StatelessSeeding
 
@@ -92,7 +92,7 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
 
 def make_loggers(
     folder: Path,
-    saved: dict[str, Any] | None = None,
+    checkpoint: Path | None = None,
     *,
     loggers: list[Literal["tensorboard", "csv"]] | None = None,
 ) -> list[Logger]:
@@ -100,9 +100,10 @@ def make_loggers(
 
     Args:
         folder: The run's folder.
-        saved: The checkpoint that a run goes on from; what was logged later is taken back.
+        checkpoint: What a run goes on from; what was logged later is taken back.
         loggers: Which to use; by default tensorboard and csv (metrics.csv).
     """
+    saved = read(checkpoint) if checkpoint else None
     place: dict[str, Any] = {"save_dir": folder, "name": "", "version": ""}
     makers: dict[str, Callable[[], Logger]] = {
         "tensorboard": lambda: TensorBoardLogger(

@@ -100,18 +100,28 @@ def check_storable(hparams: Mapping[str, Any]) -> None:
             ) from error
 
 
-def newest(folder: Path) -> Path | None:
-    """The checkpoint to go on from: `last.ckpt`, or the newest other one where it is damaged."""
+def newest(folder: Path, max_epochs: int | None = None) -> Path | None:
+    """The checkpoint to go on from: `last.ckpt`, or the newest other one where it is damaged.
+
+    Args:
+        folder: The run's folder.
+        max_epochs: How far the run is to go.
+
+    Raises:
+        UsageError: It has gone that far already.
+    """
     for leftover in folder.glob("checkpoints/.*.part"):
         leftover.unlink()
     saved = sorted(folder.glob("checkpoints/*.ckpt"), key=lambda f: f.stat().st_mtime_ns)
     for file in sorted(saved[::-1], key=lambda file: file.stem != "last"):
         try:
-            read(file)
+            epochs = read(file)["epoch"]
         except UsageError as error:
             print(f"{error}; the one before it is taken")
-        else:
-            return file
+            continue
+        if max_epochs is not None and 0 <= max_epochs <= epochs:
+            raise UsageError(f"{folder} has trained {epochs} epochs; type --max_epochs VALUE")
+        return file
     return None
 
 

@@ -152,6 +152,13 @@ class Options:
                     place[p.name] = _as_yaml(self.values.get(key, p.default))
         return found
 
+    def save(self, file: Path) -> None:
+        """Writes the complete options, which `--config` reads."""
+        text = yaml.safe_dump(self.complete(), sort_keys=False, allow_unicode=True)
+        part = file.with_suffix(".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
+
     def fill(self, key: str, candidates: Iterable[Any]) -> None:
         """Sets what the user left open to the first of some values that fits its type."""
         for value in candidates:

@@ -123,7 +123,7 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
         return max(runs, key=lambda folder: (folder / "config.yaml").stat().st_mtime_ns)
     known = sorted({folder.parent.name for folder in runs})
     hint = f"choose one of: {', '.join(known)}" if known else f"{root}/ holds none yet"
-    raise UsageError(f"--run {run}: there is no such run; {hint}")
+    raise UsageError(f"there is no run {run}; {hint}")
 
 
 def find_checkpoint(folder: Path, ckpt: str) -> Path:
@@ -178,9 +178,6 @@ def recorded(folder: Path | None, **facts: Any) -> Iterator[None]:
     Args:
         folder: The run's folder; None records nothing.
         facts: More to record.
-
-    Raises:
-        UsageError: It is running already.
     """
     if folder is None or is_helper():
         yield
@@ -196,12 +193,27 @@ def recorded(folder: Path | None, **facts: Any) -> Iterator[None]:
     finally:
         if folder.is_dir():
             update_run(folder, state=state)
+        if folder in _locks:
+            _locks.pop(folder).close()
+
+
+def claim(folder: Path) -> None:
+    """Locks a run's folder, before anything in it is touched.
+
+    Raises:
+        UsageError: The run is still running.
+    """
+    if is_helper() or not fcntl:
+        return
+    _locks[folder] = (folder / ".lock").open("a")
+    try:
+        fcntl.flock(_locks[folder], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"{folder} is still running") from None
 
 
 def _start(folder: Path, facts: dict[str, Any]) -> None:
     """Records all that is needed to repeat the run."""
-    if not _lock(folder):
-        raise UsageError(f"{folder} is still running")
     earlier = read_run(folder)
     source = _git("diff", "HEAD", "--binary")
     for file in _git("ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml").split():
@@ -245,16 +257,6 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 _locks: dict[Path, Any] = {}  # kept open until the process ends
-
-
-def _lock(folder: Path) -> bool:
-    _locks[folder] = (folder / ".lock").open("w")
-    try:
-        if fcntl:
-            fcntl.flock(_locks[folder], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_locked(folder: Path) -> bool:

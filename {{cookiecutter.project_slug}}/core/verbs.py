@@ -1,6 +1,7 @@
 """What can be done: each verb is a function, its parameters after the `*` are its options."""
 
 import csv
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
@@ -46,12 +48,7 @@ def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) ->
     Raises:
         UsageError: There are no such weights, or nothing is left to train.
     """
-    if job.checkpoint:
-        epochs, most = read(job.checkpoint)["epoch"], job.trainer.max_epochs
-        if most is not None and 0 <= most <= epochs:
-            raise UsageError(f"{job.folder} has trained {epochs} epochs; type --max_epochs VALUE")
-    for owner in (job.model, job.data):
-        check_storable(owner.hparams)
+    _check(job)
     parameters = sum(p.numel() for p in job.model.parameters())
     with recorded(job.folder, parameters=parameters, seed=run_seed()):
         _train(job, init_from)
@@ -74,6 +71,19 @@ def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule,
     return job.model.eval(), job.data
 
 
+def _check(job: Job) -> None:
+    """Finds before the first step what can't work."""
+    trainer = job.trainer
+    if trainer.accumulate_grad_batches < 1:
+        raise UsageError("--accumulate_grad_batches: expected 1 or more")
+    made, started = trainer.num_devices * trainer.num_nodes, os.environ.get("WORLD_SIZE")
+    if "TORCHELASTIC_RUN_ID" in os.environ and started != str(made):
+        hint = f"--devices and --num_nodes make {made}; type the same"
+        raise UsageError(f"torchrun started {started} processes, {hint}")
+    for owner in (job.model, job.data):
+        check_storable(owner.hparams)
+
+
 def _train(job: Job, init_from: str | None) -> None:
     if init_from:
         root = job.folder.parent.parent if job.folder else "runs"
@@ -83,7 +93,10 @@ def _train(job: Job, init_from: str | None) -> None:
         warm_start(job.model, file)
     if job.checkpoint:
         print(f"going on from {job.checkpoint}")
-    job.trainer.fit(job.model, job.data, ckpt_path=job.checkpoint, weights_only=True)
+    try:
+        job.trainer.fit(job.model, job.data, ckpt_path=job.checkpoint, weights_only=True)
+    except MisconfigurationException as error:
+        raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
     best: Any = job.trainer.checkpoint_callback
     results: dict[str, Any] = {}
     if best and best.best_model_path:

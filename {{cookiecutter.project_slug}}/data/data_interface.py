@@ -242,6 +242,10 @@ class DInterface(pl.LightningDataModule):
         rank, world_size = 0, 1
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        if self.drop_last and len(part) < self.batch_size * world_size:
+            raise UsageError(
+                f"--drop_last true: {len(part)} samples make no batch of {self.batch_size}"
+            )
         sampler = EpochSampler(part, rank, world_size, **self._position)
         return self._loader("train", sampler=sampler, drop_last=self.drop_last)
 
