@@ -62,6 +62,36 @@ def test_fit_test_and_predict(run: Run, project: Path) -> None:
     assert model.hparams["model_args"]["num_classes"] == 10, "as the data told"
 
 
+STOP = """
+import os
+import signal
+
+import pytorch_lightning as pl
+
+class Stop(pl.Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 27:
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(run: Run, project: Path) -> None:
+    (project / "stop.py").write_text(STOP)
+    words = (*QUICK, "--dropout", "0.2")
+    run(*words, "--name", "peace")
+    shown = run(*words, "--name", "stopped", "--callbacks", "stop.Stop", code=143).stderr
+    assert "python main.py --resume runs/stopped/version_0" in shown
+    assert re.search(r"stopped/version_0\s+interrupted", run("runs").stdout)
+    run("--resume", "--callbacks", "null")
+    peace, stopped = (project / f"runs/{name}/version_0" for name in ("peace", "stopped"))
+    for file in ("metrics.json", "metrics.csv"):
+        assert (peace / file).read_text() == (stopped / file).read_text()
+    first, second = (
+        torch.load(f / "checkpoints/last.ckpt")["state_dict"] for f in (peace, stopped)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_config_of_a_run_repeats_it(run: Run, project: Path) -> None:
     run(*QUICK, "--seed", "3", "--dropout", "0.2", "--optimizer", "sgd", "--momentum", "0.9")
     run("--config", "runs/digits-mlp/version_0/config.yaml")
