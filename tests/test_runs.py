@@ -360,6 +360,45 @@ def run(project: Project) -> Path:
     return project.of("mine")
 
 
+def test_two_hosts(project: Project) -> None:
+    """Two network namespaces, joined by a cable, train one run with one folder."""
+    hosts, cables = ("dropin_0", "dropin_1"), ("cable_0", "cable_1")
+    if shutil.which("ip") is None or subprocess.run(["ip", "netns", "add", hosts[0]]).returncode:
+        pytest.skip("network namespaces are not permitted")
+    try:
+        set_up = [f"netns add {hosts[1]}", f"link add {cables[0]} type veth peer {cables[1]}"]
+        for number, (host, cable) in enumerate(zip(hosts, cables, strict=True)):
+            set_up += [f"link set {cable} netns {host}", f"-n {host} link set lo up"]
+            set_up += [f"-n {host} addr add 10.77.0.{number + 1}/24 dev {cable}"]
+            set_up += [f"-n {host} link set {cable} up"]
+        for line in set_up:
+            subprocess.run(["ip", *line.split()], check=True)
+        words = (*NOISY, "--max_epochs", "2", *DDP, "--devices", "1", "--num_nodes", "2")
+        started = []
+        for number, (host, cable) in enumerate(zip(hosts, cables, strict=True)):
+            torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
+            torchrun += ["--nproc-per-node=1", f"--node-rank={number}", "--master-port=29511"]
+            torchrun += ["--master-addr=10.77.0.1", "main.py", *words, "--name", "hosts"]
+            started.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", host, *torchrun],
+                    cwd=project.folder,
+                    env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": cable},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+        shown = [process.communicate(timeout=300)[0] for process in started]
+        assert all(process.returncode == 0 for process in started), shown
+    finally:
+        for host in hosts:
+            subprocess.run(["ip", "netns", "del", host])
+    assert [f.name for f in (project.folder / "runs/hosts").iterdir()] == ["version_0"]
+    project.run(*NOISY, "--max_epochs", "2", *DDP, "--name", "host")
+    assert_same_run(project.of("hosts"), project.of("host"))
+
+
 class TestUse:
     """A finished run, used without remembering how it was made."""
 

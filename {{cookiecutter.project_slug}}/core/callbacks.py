@@ -4,6 +4,7 @@ Parameters after the `*` are options of the command line.
 """
 
 import csv
+import itertools
 import logging
 import warnings
 from collections.abc import Callable
@@ -60,12 +61,24 @@ def make_callbacks(
         found += [cb.ModelCheckpoint(**watch, **best | (checkpoint or {}))]
     found += [StatelessSeeding()]
     if trainer.get("enable_model_summary") is not False:
-        found += [cb.RichModelSummary(max_depth=2)]
+        found += [NetworkSummary(max_depth=2)]
     if stop_early:
         found += [cb.EarlyStopping(**watch, **(early_stopping or {}))]
     if trainer.get("logger"):
         found += [cb.LearningRateMonitor(**(lr_monitor or {}))]
     return found
+
+
+class NetworkSummary(cb.RichModelSummary):
+    """Lightning's table of the layers, without the rows of loss and metrics."""
+
+    @staticmethod
+    def summarize(summary_data: Any, *numbers: Any, **named: Any) -> None:
+        """Prints the table."""
+        roots = [name.partition(".")[0] for name in dict(summary_data)["Name"]]
+        shown = [root not in ("loss", "metrics") for root in roots]
+        columns = [(title, [*itertools.compress(rows, shown)]) for title, rows in summary_data]
+        cb.RichModelSummary.summarize(columns, *numbers, **named)
 
 
 def own_callbacks(chosen: Any) -> list[cb.Callback]:

@@ -40,9 +40,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(place)
-            folder = os.open(place.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            if hasattr(os, "O_DIRECTORY"):  # not on Windows
+                folder = os.open(place.parent, os.O_DIRECTORY)
+                os.fsync(folder)
+                os.close(folder)
         except (OSError, RuntimeError) as error:  # torch turns some into RuntimeError
             temporary.unlink(missing_ok=True)
             raise RunError(f"can't write {place}: {error}; earlier checkpoints are kept") from error
@@ -51,7 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Reads a checkpoint, as `read` does."""
-        return read(Path(path))
+        return read(path)
 
 
 def read(file: Path | str) -> dict[str, Any]:

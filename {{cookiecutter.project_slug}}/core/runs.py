@@ -106,7 +106,8 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
 
     Args:
         root: Folder of all runs.
-        run: `last` for the newest; a folder; or a name, with or without /version_N.
+        run: `last` for the newest; a folder; a name, with or without /version_N; or N alone, for
+            the newest of this number.
         needs_weights: Whether to pass over runs that saved none.
 
     Raises:
@@ -119,6 +120,8 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
         if versions and run != "last":
             return max(versions)[1]
     runs = [f for f in all_folders(root) if not needs_weights or has_weights(f)]
+    if numbered := [f for f in runs if f.name == f"version_{run}"]:
+        return numbered[0]
     if run == "last" and runs:
         return max(runs, key=lambda folder: (folder / "config.yaml").stat().st_mtime_ns)
     known = sorted({folder.parent.name for folder in runs})
@@ -191,7 +194,7 @@ def recorded(folder: Path | None, **facts: Any) -> Iterator[None]:
         state = "interrupted"
         raise
     finally:
-        if folder.is_dir():
+        with contextlib.suppress(OSError):  # the folder is gone, or the disk full
             update_run(folder, state=state)
         if folder in _locks:
             _locks.pop(folder).close()

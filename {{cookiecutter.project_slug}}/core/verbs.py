@@ -1,6 +1,7 @@
 """What can be done: each verb is a function, its parameters after the `*` are its options."""
 
 import csv
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from rich.table import Table
 from core.checkpoints import check_storable, read
 from core.lookup import UsageError
 from core.options import parse
-from core.runs import find_checkpoint, find_folder, recorded, save_results
+from core.runs import RunError, find_checkpoint, find_folder, recorded, save_results
 from core.seeding import run_seed
 from data import DInterface
 
@@ -97,6 +98,10 @@ def _train(job: Job, init_from: str | None) -> None:
         job.trainer.fit(job.model, job.data, ckpt_path=job.checkpoint, weights_only=True)
     except MisconfigurationException as error:
         raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise RunError(f"the disk of {job.folder} is full; earlier checkpoints are kept") from error
     best: Any = job.trainer.checkpoint_callback
     results: dict[str, Any] = {}
     if best and best.best_model_path:

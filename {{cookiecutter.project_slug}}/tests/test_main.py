@@ -104,6 +104,7 @@ def test_config_of_a_run_repeats_it(run: Run, project: Path) -> None:
     assert config["model"]["num_classes"] == 10
     assert config["optimizer_args"]["momentum"] == 0.9
     assert config["trainer"]["max_epochs"] == 2
+    assert "Results in runs/digits-mlp/version_1" in run("validate", "1").stdout
 
 
 def test_the_command_line_overrides_files_and_files_the_defaults(run: Run, project: Path) -> None:
