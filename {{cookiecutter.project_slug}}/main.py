@@ -149,11 +149,13 @@ def main(arguments: list[str]) -> int:
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except Stopped as stopped:
+    except (Exception, Stopped):
+        if not Stopped.last:
+            raise
         folder = options and options.verb == "fit" and options.run_folder
         hint = f"; to go on: python main.py --resume {folder}" if folder else ""
         print(f"stopped{hint}", file=sys.stderr)
-        return 128 + stopped.number
+        return 128 + Stopped.last
     return 0
 
 

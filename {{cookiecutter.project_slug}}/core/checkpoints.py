@@ -192,7 +192,9 @@ class LastCheckpoint(pl.Callback):
         begin = time.monotonic()
         trainer.save_checkpoint(self.folder / "checkpoints" / "last.ckpt")
         if trainer.is_global_zero:
-            update_run(self.folder, epochs=trainer.current_epoch, steps=trainer.global_step)
+            facts = {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+            size = sum(p.numel() for p in trainer.lightning_module.parameters())
+            update_run(self.folder, **facts, parameters=size)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
         self.cost = self.saved_at - begin
 

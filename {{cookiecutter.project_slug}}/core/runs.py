@@ -32,9 +32,11 @@ class RunError(Exception):
 class Stopped(BaseException):
     """The process was asked to stop, by Ctrl-C or SIGTERM."""
 
+    last = 0  # the signal; whatever is raised afterwards, while Lightning cleans up, is its doing
+
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.number = number
+        Stopped.last = number
 
     @staticmethod
     def now(number: int, frame: Any) -> NoReturn:
@@ -186,14 +188,12 @@ def recorded(folder: Path | None, **facts: Any) -> Iterator[None]:
         yield
         return
     _start(folder, facts)
-    state = "failed"
+    state = ""
     try:
         yield
         state = "finished"
-    except Stopped:
-        state = "interrupted"
-        raise
     finally:
+        state = state or ("interrupted" if Stopped.last else "failed")
         with contextlib.suppress(OSError):  # the folder is gone, or the disk full
             update_run(folder, state=state)
         if folder in _locks:

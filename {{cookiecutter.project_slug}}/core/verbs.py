@@ -50,8 +50,7 @@ def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) ->
         UsageError: There are no such weights, or nothing is left to train.
     """
     _check(job)
-    parameters = sum(p.numel() for p in job.model.parameters())
-    with recorded(job.folder, parameters=parameters, seed=run_seed()):
+    with recorded(job.folder, seed=run_seed()):
         _train(job, init_from)
 
 
