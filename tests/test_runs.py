@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -232,7 +233,8 @@ class TestResume:
         assert load(project.of(damage))["epoch"] == 3
 
 
-def test_a_loss_that_is_not_finite(project: Project) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_loss_that_is_not_finite(project: Project, processes: int) -> None:
     (project.folder / "model/broken.py").write_text(
         "import torch\n\n\nclass Broken(torch.nn.Module):\n"
         "    def __init__(self, num_classes):\n"
@@ -245,14 +247,15 @@ def test_a_loss_that_is_not_finite(project: Project) -> None:
         "class Root(torch.nn.Module):\n    offset = 0\n\n"
         "    def forward(self, x):\n        return (x - self.offset).sqrt()\n"
     )
-    words = ("--model_name", "broken", "--name", "broken", "--checkpoint_every_n_steps", "1")
-    shown = project.run(*QUICK, *words, code=1)
-    assert "the loss of step 30 (epoch 1, batch 10) is not finite" in shown
+    name = f"broken_{processes}"
+    words = ("--model_name", "broken", "--name", name, "--checkpoint_every_n_steps", "1")
+    shown = project.run(*QUICK, *words, *(DDP if processes == 2 else ()), code=1)
+    assert re.search(r"the loss of step 30 \(epoch [01], batch \d+\) is not finite", shown)
     assert "root (Root)" in shown and "Traceback" not in shown
-    saved = load(project.of("broken"))
+    saved = load(project.of(name))
     assert saved["global_step"] <= 30
     assert all(value.isfinite().all() for value in saved["state_dict"].values())
-    assert project.state("broken") == "failed"
+    assert project.state(name) == "failed"
 
 
 class Code:

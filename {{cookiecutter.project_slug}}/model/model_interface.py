@@ -190,7 +190,10 @@ class MInterface(pl.LightningModule):
         if self.task and isinstance(output, Tensor) and len(metrics) == 1:
             self._make_metrics(output)
         if stage == "train":
-            if not loss.isfinite():
+            is_finite = bool(loss.isfinite())
+            if self.trainer.world_size > 1:  # all processes stop, or none
+                is_finite = self.trainer.strategy.reduce_boolean_decision(is_finite)
+            if not is_finite:
                 raise RunError(self._diagnose(inputs))
             self._restore_metrics()
             self.log("train_loss_step", loss, batch_size=len(target))
