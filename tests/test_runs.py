@@ -290,7 +290,10 @@ class TestNoCodeFromData:
     def test_instantiator(self, project: Project, base: Path) -> None:
         """Lightning once called what the hyper-parameters name."""
         file = project.folder / "evil.ckpt"
-        torch.save(load(base) | {"hyper_parameters": {"_instantiator": "os.system"}}, file)
+        (project.folder / "evil.py").write_text(
+            "import os\n\n\ndef make(*args, **named):\n    os.system('touch PWNED')\n"
+        )
+        torch.save(load(base) | {"hyper_parameters": {"_instantiator": "evil.make"}}, file)
         python = f"from model import MInterface; MInterface.load_from_checkpoint({str(file)!r})"
         subprocess.run(
             [sys.executable, "-c", python], cwd=project.folder, env=os.environ | self.env
@@ -305,7 +308,7 @@ class TestNoCodeFromData:
         self.check(project, file, "a damaged one")
 
     def test_address(self, project: Project, base: Path) -> None:
-        self.check(project, "http://localhost:1/a.ckpt", "")
+        self.check(project, "http://localhost:1/a.ckpt", "has no such checkpoint")
 
 
 def test_a_full_disk(project: Project, tmp_path: Path) -> None:
