@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -40,7 +39,7 @@ def runs(*, sort: Sort = "started", format: Format = "table", root: str = "runs"
     for row in found:
         if row["started"]:
             row["time"] = timedelta(seconds=row["time"])
-            row["started"] = f"{datetime.fromtimestamp(row['started']):%Y-%m-%d %H:%M}"
+            row["started"] = f"{datetime.fromtimestamp(row['started']):%m-%d %H:%M}"
     _print([*get_args(Sort)], [list(row.values()) for row in found], format)
 
 
@@ -127,9 +126,9 @@ def _print(header: list[str], rows: list[list[Any]], format: Format) -> None:
         for row in [header, ["---"] * len(header), *texts]:
             print(f"| {' | '.join(row)} |")
     else:
-        columns = [Column(name, overflow="fold") for name in header]
-        columns[0].no_wrap = True
-        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        columns = [Column(name, no_wrap=True) for name in header]
+        table = Table(*columns, box=None, padding=(0, 2, 0, 0))
         for row in texts:
             table.add_row(*row)
-        Console().print(table)
+        width = Console(width=1000).measure(table).maximum  # so that nothing is cut off
+        Console(width=width).print(table)
