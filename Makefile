@@ -55,7 +55,7 @@ clean:
 	$(RUN)cookiecutter . --no-input --default-config --accept-hooks no \
 		--overwrite-if-exists --output-dir .tools project_name=Environment
 	uv pip install --python .venv --requirements .tools/environment/pyproject.toml \
-		--group .tools/environment/pyproject.toml:dev --extra export
+		--group .tools/environment/pyproject.toml:dev --extra export --extra loggers
 	@touch $@
 
 .tools/bin/uv:

@@ -1,5 +1,6 @@
 """What a run promises: killed, resumed, damaged, started twice, it is never lost."""
 
+import contextlib
 import csv
 import json
 import os
@@ -8,6 +9,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from .conftest import Bake
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = ("--model_name", "mlp", "--enable_progress_bar", "false", "--enable_model_summary", "false")
 NOISY = (*QUICK, "--dropout", "0.2")  # and augmentation is on by default
+FAKE = ("--data.image_size", "[1,8,8]", "--num_classes", "10")
 DDP = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--batch_size", "16")
 
 
@@ -125,6 +129,10 @@ SCENARIOS = {
     "mid_epoch": (
         *("--max_epochs", "10", "--lr_scheduler", "cosine", "--warmup_steps", "30"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+    ),
+    "average": (
+        *("--max_epochs", "10", "--lr_scheduler", "null", "--patience", "2", "--min_delta", "0.2"),
+        *("--callbacks", "pytorch_lightning.callbacks.EMAWeightAveraging"),
     ),
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
@@ -360,6 +368,52 @@ class TestTorchrun:
         assert not (project.folder / "runs/alone").exists()
 
 
+class TestSlurm:
+    """As srun starts processes; scontrol is a script that notes what it is asked for."""
+
+    def start(self, project: Project, tmp_path: Path, *words: str, **env: str) -> list[Any]:
+        scontrol = tmp_path / "scontrol"
+        scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n")
+        scontrol.chmod(0o755)
+        env |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "4242"}
+        env |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"}
+        env |= {"SLURM_NODEID": "0", "SLURM_NODELIST": "127.0.0.1", "SLURM_JOB_NAME": "train"}
+        places = [{"SLURM_PROCID": str(n), "SLURM_LOCALID": str(n)} for n in range(2)]
+        return [project.start(*words, **env, **place) for place in places]
+
+    def test_the_time_is_up(self, project: Project, tmp_path: Path) -> None:
+        words = (*NOISY, "--max_epochs", "15", *DDP)
+        named = (*words, "--name", "slurm")
+        processes = self.start(project, tmp_path, *named)
+        while not (project.of("slurm") / "checkpoints/last.ckpt").exists():
+            time.sleep(0.05)
+            assert processes[0].poll() is None, processes[0].communicate()[0]
+        for process in processes:
+            process.send_signal(signal.SIGUSR1)
+        shown = [process.communicate(timeout=300)[0] for process in processes]
+        assert [process.returncode for process in processes] == [138, 138], shown
+        assert (tmp_path / "asked").read_text() == "requeue 4242\n"
+        for process in self.start(project, tmp_path, *named, SLURM_RESTART_COUNT="1"):
+            shown = process.communicate(timeout=300)[0]
+            assert process.returncode == 0, shown
+        assert [f.name for f in (project.folder / "runs/slurm").iterdir()] == ["version_0"]
+        project.run(*words, "--name", "no_slurm")
+        assert_same_run(project.of("slurm"), project.of("no_slurm"))
+
+
+def test_runs_of_other_loggers_go_on(project: Project) -> None:
+    words = (*QUICK, "--max_epochs", "1", "--name", "logged", "--loggers", "[wandb,mlflow,csv]")
+    project.run(*words, WANDB_MODE="offline")
+    project.run("--resume", "logged", "--max_epochs", "2", WANDB_MODE="offline")
+    folder = project.of("logged")
+    ids = {f.name.rpartition("-")[2] for f in folder.glob("wandb/offline-run-*")}
+    assert len(ids) == 1 and len([*folder.glob("wandb/offline-run-*")]) == 2
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as mlflow:
+        history = mlflow.execute("select step, run_uuid from metrics where key = 'val_loss'")
+        runs = mlflow.execute("select run_uuid from runs").fetchall()
+        assert sorted(history) == [(19, *runs[0]), (39, *runs[0])] and len(runs) == 1
+
+
 @pytest.fixture(scope="module")
 def run(project: Project) -> Path:
     project.run(*NOISY, "--max_epochs", "3", "--name", "mine", "--hidden_sizes", "[32,32]")
@@ -434,6 +488,31 @@ class TestUse:
         for one, other in zip(first, second, strict=True):
             assert one["index"] == other["index"]
             assert float(one["p_3"]) == pytest.approx(float(other["p_3"]), abs=1e-5)
+
+    def test_predict_files_and_classes(self, project: Project, tmp_path: Path) -> None:
+        for number in range(40):
+            name = ("cat", "dog")[number % 2]
+            (tmp_path / "pets" / name).mkdir(parents=True, exist_ok=True)
+            picture = Image.new("RGB", (8, 8), ("black", "white")[number % 2])
+            picture.save(tmp_path / f"pets/{name}/{number:02}.png")
+        words = ("--dataset", "image_folder", "--root", tmp_path / "pets", "--image_size", "8")
+        project.run(*QUICK, *words, "--max_epochs", "8", "--name", "pets")
+        project.run("predict", "pets")
+        with (project.of("pets") / "predictions.csv").open() as file:
+            found = list(csv.DictReader(file))
+        assert len(found) == 4
+        for row in found:
+            assert Path(row["file"]).parent.name == row["prediction"]
+            assert float(row["p_cat"]) + float(row["p_dog"]) == pytest.approx(1)
+
+    def test_other_data_has_results_of_its_own(self, project: Project, run: Path) -> None:
+        before = (run / "metrics.json").read_text()
+        shown = project.run("test", "mine", "--image_size", "8", "--in_channels", "1")
+        assert "metrics.json" in " ".join(shown.split())
+        project.run("test", "mine", "--dataset", "torchvision:FakeData", "--size", "50", *FAKE)
+        assert (run / "metrics.json").read_text() == before
+        (file,) = run.glob("metrics-dataset=torchvision:FakeData*.json")
+        assert json.loads(file.read_text())["test_acc"] < 0.5
 
     def test_reproduce_and_compare(self, project: Project, run: Path) -> None:
         shown = project.run("reproduce", "mine")

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any
 from core import lookup
 from core.lookup import UsageError
 from core.options import Options, parse
-from core.runs import RunError, Stopped, claim, discard_folder, is_helper, make_folder
+from core.runs import (
+    STOP_SIGNALS,
+    RunError,
+    Stopped,
+    claim,
+    discard_folder,
+    is_helper,
+    make_folder,
+    requeue,
+)
 
 if TYPE_CHECKING:  # importing torch takes seconds: only once all options are known to be good
     import pytorch_lightning as pl
@@ -57,7 +66,8 @@ def build(options: Options, *, seed: int = 0) -> Job:
         options.set("monitor", "train_loss")
     model = build_model(options, data)
     trainer = build_trainer(options, model)
-    return Job(options.verb, model, data, trainer, options.run_folder, options.checkpoint)
+    about = (options.run_folder, options.checkpoint, options.changed)
+    return Job(options.verb, model, data, trainer, *about)
 
 
 def build_model(options: Options, data: DInterface) -> pl.LightningModule:
@@ -133,7 +143,7 @@ def main(arguments: list[str]) -> int:
         Ctrl-C, 143 after SIGTERM.
     """
     options: Any = None
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, Stopped.now)
     try:
         options = parse(arguments, VERBS)
@@ -155,6 +165,7 @@ def main(arguments: list[str]) -> int:
         folder = options and options.verb == "fit" and options.run_folder
         hint = f"; to go on: python main.py --resume {folder}" if folder else ""
         print(f"stopped{hint}", file=sys.stderr)
+        requeue()
         return 128 + Stopped.last
     return 0
 

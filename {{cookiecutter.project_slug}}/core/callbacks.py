@@ -6,6 +6,8 @@ Parameters after the `*` are options of the command line.
 import csv
 import itertools
 import logging
+import os
+import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,18 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning import callbacks as cb
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.loggers import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 
 from core import lookup
 from core.checkpoints import LastCheckpoint, read
-from core.runs import is_helper
+from core.lookup import ROOT, UsageError
+from core.runs import is_helper, read_run, run_name
 from core.seeding import StatelessSeeding
 
 
@@ -98,7 +107,7 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
         target = lookup.load(lookup.import_path("callbacks", path))
         callback = lookup.construct(target, wanted.get("init_args") or {})
         if not isinstance(callback, cb.Callback):
-            raise lookup.UsageError(f"--callbacks {path}: expected a Lightning Callback")
+            raise UsageError(f"--callbacks {path}: expected a Lightning Callback")
         found.append(callback)
     return found
 
@@ -107,7 +116,7 @@ def make_loggers(
     folder: Path,
     checkpoint: Path | None = None,
     *,
-    loggers: list[Literal["tensorboard", "csv"]] | None = None,
+    loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] | None = None,
 ) -> list[Logger]:
     """Loggers that write into the run's folder.
 
@@ -115,16 +124,37 @@ def make_loggers(
         folder: The run's folder.
         checkpoint: What a run goes on from; what was logged later is taken back.
         loggers: Which to use; by default tensorboard and csv (metrics.csv).
+
+    Raises:
+        UsageError: A package is not installed.
     """
     saved = read(checkpoint) if checkpoint else None
+    ids = read_run(folder).get("loggers", {})
     place: dict[str, Any] = {"save_dir": folder, "name": "", "version": ""}
     makers: dict[str, Callable[[], Logger]] = {
         "tensorboard": lambda: TensorBoardLogger(
             **place, purge_step=saved and saved["global_step"]
         ),
         "csv": lambda: _csv_logger(place, folder / "metrics.csv", saved),
+        "wandb": lambda: WandbLogger(
+            name=run_name(folder),
+            save_dir=folder,
+            project=ROOT.name,
+            id=ids.get("WandbLogger", uuid.uuid4().hex),
+            resume="allow",
+        ),
+        "mlflow": lambda: MLFlowLogger(
+            ROOT.name,
+            run_name(folder),
+            os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}"),
+            run_id=ids.get("MLFlowLogger"),
+        ),
     }
-    return [makers[name]() for name in loggers or makers]
+    try:
+        return [makers[name]() for name in loggers or ("tensorboard", "csv")]
+    except ModuleNotFoundError as error:
+        hint = "type uv sync --extra loggers"
+        raise UsageError(f"--loggers {loggers}: {error}; {hint}") from error
 
 
 def _csv_logger(place: dict[str, Any], file: Path, saved: dict[str, Any] | None) -> CSVLogger:
@@ -151,7 +181,7 @@ def seed_everything(seed: int) -> None:
         UsageError: NumPy takes no such seed.
     """
     if not 0 <= seed < 2**32:
-        raise lookup.UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
+        raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     pl.seed_everything(seed, workers=True, verbose=False)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for noise in (

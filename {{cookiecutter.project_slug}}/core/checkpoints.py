@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from core.lookup import UsageError
-from core.runs import RunError, Stopped, update_run
+from core.runs import STOP_SIGNALS, RunError, Stopped, update_run
 
 _BROKEN = (EOFError, LookupError, RuntimeError, ValueError)
 
@@ -131,7 +131,7 @@ class LastCheckpoint(pl.Callback):
 
     It is saved before a step, where nothing is half done: as often as costs a hundredth of the
     time, at the latest after so many steps, when training ends, and when the process is asked to
-    stop by Ctrl-C or SIGTERM. Comes before all other callbacks, so that none has begun the step.
+    stop. Comes before all other callbacks, so that none has begun the step.
 
     Args:
         folder: The run's folder.
@@ -146,7 +146,7 @@ class LastCheckpoint(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From now on a signal only asks; the next step answers it."""
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -177,7 +177,7 @@ class LastCheckpoint(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the final state."""
         self._save(trainer)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, Stopped.now)
 
     def _agree(self, trainer: pl.Trainer, due: bool = False) -> tuple[bool, int]:

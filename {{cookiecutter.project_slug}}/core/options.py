@@ -21,7 +21,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from core import lookup
 from core.lookup import ROOT, UsageError, is_plain, suggest
-from core.runs import find_folder
+from core.runs import find_folder, requeued
 from core.source import REQUIRED, Code, Parameter, literals
 
 # Whose parameters are options without a section: of classes all, of functions those after the `*`.
@@ -64,7 +64,7 @@ SECTIONS = {
     "trainer": Section("pytorch_lightning:Trainer"),
 }
 _SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
-# What may be changed when a run goes on.
+# What makes no difference to a run: it may be changed when it goes on.
 _FREE = (
     "trainer.",
     "early_stopping.",
@@ -116,6 +116,7 @@ class Options:
         groups: What can be set, by owner.
         run_folder: The earlier run that the verb is about, if it is about one.
         checkpoint: What that run goes on from, if it does.
+        changed: What was given anew for it that makes a difference, as "lr=0.1".
     """
 
     verb: str
@@ -125,6 +126,7 @@ class Options:
     groups: list[Group] = field(default_factory=list)
     run_folder: Path | None = None
     checkpoint: Path | None = None
+    changed: list[str] = field(default_factory=list)
 
     def section(self, name: str) -> dict[str, Any]:
         """What was set in a section, such as "model"."""
@@ -227,7 +229,8 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
             raise UsageError(f"{origin}: unknown key '{key}'{suggest(key, options.known())}")
         if origin:
             options.set(key, value, f"{origin}: {key}")
-    recorded = dict(options.values)
+    chosen = {n: v for _, content in layers for n, v in content.items() if n in _SELECTORS}
+    recorded = options.values | chosen
     for name, value in typed:
         _set_typed(options, name, value)
     if wants_help:
@@ -236,13 +239,14 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
     for name in ("model_name", "dataset"):
         if options.values.get(name) is None:
             raise UsageError(f"--{name} is missing; choose of: {', '.join(lookup.files(name))}")
-    if options.values.get("resume"):
-        for key, value in options.values.items():
-            if value != recorded.get(key, options.known()[key].default) and not key.startswith(
-                _FREE
-            ):
-                hint = "a run goes on as it began; start a new one from its weights: --init_from"
-                raise UsageError(f"--{key} {value}: {hint} {options.run_folder}")
+    free = _FREE if verb == "fit" else (*_FREE, "batch_size", "run", "ckpt", "format")
+    for key, value in options.values.items():
+        before = recorded.get(key, options.known()[key].default)
+        if options.run_folder and value != before and not key.startswith(free):
+            options.changed.append(f"{key}={value}")
+    if options.changed and "resume" in options.values:
+        hint = "a run goes on as it began; start a new one from its weights: --init_from"
+        raise UsageError(f"--{options.changed[0].replace('=', ' ')}: {hint} {options.run_folder}")
     return options
 
 
@@ -254,9 +258,12 @@ def _layers(
     defaults = _flat(project) if project.exists() else {}
     files = [Path(value) for name, value in typed if name == "config"]
     taken, words = _taken(options.verb_target), dict(typed)
+    root = words.get("default_root_dir") or defaults.get("trainer.default_root_dir") or "runs"
+    if "resume" in taken and "resume" not in words and (begun := requeued(root)):
+        typed.append(("resume", begun))
+        words["resume"] = begun
     run = words.get("run", taken["run"].default) if "run" in taken else words.get("resume")
     if run not in (None, "null") and not wants_help:  # the verb is about an earlier run
-        root = words.get("default_root_dir") or defaults.get("trainer.default_root_dir") or "runs"
         options.run_folder = find_folder(root, run, needs_weights="run" in taken)
         files.insert(0, options.run_folder / "config.yaml")
     return [(project.name, defaults), *((str(file), _flat(file)) for file in files)]

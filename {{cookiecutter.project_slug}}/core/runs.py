@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -25,12 +26,18 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 
+# Those that ask to stop; the last is SLURM's, shortly before the time is up.
+STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+]
+
+
 class RunError(Exception):
     """A run can't go on; the message says why."""
 
 
 class Stopped(BaseException):
-    """The process was asked to stop, by Ctrl-C or SIGTERM."""
+    """The process was asked to stop, by one of the `STOP_SIGNALS`."""
 
     last = 0  # the signal; whatever is raised afterwards, while Lightning cleans up, is its doing
 
@@ -77,21 +84,36 @@ def make_folder(root: str, default_name: str, *, name: str | None = None) -> Pat
 
 def is_helper() -> bool:
     """Whether this is one of several processes of a run, and not the first."""
-    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0) > 0
+    numbers = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
+    return any(int(os.environ.get(number) or 0) for number in numbers)
 
 
 def _shared(folder: str | None) -> str:
     """Hands the folder over from process 0 to the others, which give None."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun started all at once, and keeps a store
-        from torch.distributed import TCPStore
+    from lightning_fabric.plugins import environments as kinds
+    from torch.distributed import TCPStore
 
-        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
-        key = f"run folder {os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    place: kinds.ClusterEnvironment | None = None
+    is_torchrun = kinds.TorchElasticEnvironment.detect()  # it keeps a store
+    if is_torchrun:
+        place = kinds.TorchElasticEnvironment()
+    elif kinds.SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1:
+        place = kinds.SLURMEnvironment()
+    elif "NODE_RANK" in os.environ and "RUN_FOLDER" not in os.environ:
+        place = kinds.LightningEnvironment()
+    if place:
+        port, is_host = place.main_port + (not is_torchrun), not is_torchrun and folder is not None
+        store = TCPStore(place.main_address, port, is_master=is_host, wait_for_workers=False)
+        _kept.append(store)  # others may read it later
+        key = f"run folder {os.environ.get('TORCHELASTIC_RESTART_COUNT')}"
         if folder:
             store.set(key, folder)
-        return store.get(key).decode()
+        folder = store.get(key).decode()
     os.environ["RUN_FOLDER"] = folder or os.environ["RUN_FOLDER"]  # Lightning starts the others
     return os.environ["RUN_FOLDER"]
+
+
+_kept: list[Any] = []
 
 
 def discard_folder(folder: Path | None) -> None:
@@ -129,6 +151,21 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
     known = sorted({folder.parent.name for folder in runs})
     hint = f"choose one of: {', '.join(known)}" if known else f"{root}/ holds none yet"
     raise UsageError(f"there is no run {run}; {hint}")
+
+
+def requeued(root: str) -> str | None:
+    """The run that this SLURM job began before SLURM put it back into the queue."""
+    if not int(os.environ.get("SLURM_RESTART_COUNT") or 0):
+        return None
+    job = os.environ["SLURM_JOB_ID"]
+    return next((str(f) for f in all_folders(root) if read_run(f).get("slurm_job") == job), None)
+
+
+def requeue() -> None:
+    """Puts this SLURM job back into the queue if it stops because its time is up."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job and not is_helper() and Stopped.last == STOP_SIGNALS[-1]:
+        subprocess.run(["scontrol", "requeue", job], check=False)
 
 
 def find_checkpoint(folder: Path, ckpt: str) -> Path:
@@ -234,6 +271,7 @@ def _start(folder: Path, facts: dict[str, Any]) -> None:
         commit=_git("rev-parse", "--verify", "--quiet", "HEAD").strip(),
         host=platform.node(),
         platform=platform.platform(),
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
         python=platform.python_version(),
         packages=dict(sorted(packages.items())),
         **facts,

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from core.checkpoints import check_storable, read
 from core.lookup import UsageError
@@ -34,6 +35,16 @@ class Job:
     trainer: pl.Trainer
     folder: Path | None  # the run's; None if nothing is to be written
     checkpoint: Path | None = None  # to go on from
+    changed: list[str] = field(default_factory=list)  # of the run's options, as "lr=0.1"
+
+    def file(self, name: str, checkpoint: Path) -> Path:
+        """Where results go: `metrics.json`, or `metrics-last-dataset=other.json`."""
+        assert self.folder is not None
+        is_best = checkpoint == find_checkpoint(self.folder, "best")
+        parts = [checkpoint.stem] * (not is_best) + self.changed
+        stem, _, suffix = name.partition(".")
+        text = "-".join([stem, *parts]).replace(os.sep, "_")[:200]
+        return self.folder / f"{text}.{suffix}"
 
 
 def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) -> None:
@@ -50,7 +61,8 @@ def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) ->
         UsageError: There are no such weights, or nothing is left to train.
     """
     _check(job)
-    with recorded(job.folder, seed=run_seed()):
+    ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
+    with recorded(job.folder, seed=run_seed(), loggers={k: v for k, v in ids.items() if v}):
         _train(job, init_from)
 
 
@@ -109,7 +121,7 @@ def _train(job: Job, init_from: str | None) -> None:
         load_weights(job.model, path)
     if job.data.part("test") is not None and is_overridden("test_step", job.model):
         results |= job.trainer.test(job.model, job.data, verbose=False)[0]
-    _report(job, results)
+    _report(job, results, job.folder and job.folder / "metrics.json")
 
 
 def validate(job: Job, **which: str) -> None:
@@ -124,18 +136,15 @@ def test(job: Job, **which: str) -> None:
 
 def predict(job: Job, **which: str) -> None:
     """Write what a run's weights make of the data, by default the test set, to predictions.csv."""
-    use(job, **which)
-    assert job.folder is not None
+    file = job.file("predictions.csv", use(job, **which))
     outputs: Any = job.trainer.predict(job.model, job.data)
-    save_predictions(job, outputs)
+    save_predictions(job, outputs, file)
 
 
 def _measure(job: Job, measure: Callable[..., Any], **which: str) -> None:
     checkpoint = use(job, **which)
     results = {"checkpoint": checkpoint.name} | measure(job.model, job.data, verbose=False)[0]
-    assert job.folder is not None
-    is_best = checkpoint == find_checkpoint(job.folder, "best")
-    _report(job, results, "metrics.json" if is_best else f"metrics-{checkpoint.stem}.json")
+    _report(job, results, job.file("metrics.json", checkpoint))
 
 
 def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
@@ -198,12 +207,13 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
         raise UsageError(f"{file} is no checkpoint of this network: {text}") from error
 
 
-def save_predictions(job: Job, outputs: list[Any]) -> None:
-    """Writes `predictions.csv`: each sample's index or file, and class and probabilities or value.
+def save_predictions(job: Job, outputs: list[Any], file: Path) -> None:
+    """Writes a table: each sample's index or file name, and its class and probabilities or value.
 
     Args:
-        job: Whose run and data.
+        job: Whose data.
         outputs: Of each batch logits (B, C), or values (B,) or (B, 1).
+        file: Where to write it.
 
     Raises:
         UsageError: The outputs are of another shape.
@@ -216,20 +226,39 @@ def save_predictions(job: Job, outputs: list[Any]) -> None:
         torch.distributed.all_gather_object(parts, rows)
         every = sum(map(len, parts))
         rows = torch.stack([parts[i % len(parts)][i // len(parts)] for i in range(every)])
-    if not job.trainer.is_global_zero or job.folder is None:
+    if not job.trainer.is_global_zero:
         return
-    classes = range(rows.shape[1]) if rows.shape[1] > 1 else []
+    if type(getattr(job.model, "loss", None)).__name__ == "BCELoss":  # takes probabilities
+        rows = rows.logit()
     names = job.data.file_names("predict")
-    with (job.folder / "predictions.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file" if names else "index", "prediction", *(f"p_{c}" for c in classes)])
-        for name, row in zip(names or range(len(rows)), rows, strict=True):
-            found = [int(row.argmax()), *row.softmax(0).tolist()] if classes else row.tolist()
-            writer.writerow([name, *found])
-    print(f"Predictions in {job.folder / 'predictions.csv'}")
+    header, table = _predictions(rows, getattr(job.model, "task", None), job.data)
+    with file.open("w", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["file" if names else "index", *header])
+        for name, row in zip(names or range(len(rows)), table, strict=True):
+            writer.writerow([name, *row])
+    print(f"Predictions in {file}")
 
 
-def _report(job: Job, results: dict[str, Any], file: str = "metrics.json") -> None:
+def _predictions(rows: Tensor, task: str | None, data: DInterface) -> tuple[list[str], list[Any]]:
+    """Header and lines: each sample's class and probabilities, or its values."""
+    size = rows.shape[1]
+    if task == "binary" and size == 1:
+        rows, size, task = torch.cat([torch.zeros_like(rows), rows], 1), 2, "classification"
+    elif task == "regression" or size == 1:
+        names = ["prediction"] if size == 1 else [f"prediction_{n}" for n in range(size)]
+        return names, rows.tolist()
+    named = [[*known] for known in data.published("classes") if len(known) == size]
+    classes = (named or [[*range(size)]])[0]
+    header = ["prediction", *(f"p_{c}" for c in classes)]
+    if task in ("binary", "multilabel"):
+        several = [" ".join(str(classes[i]) for i in row.nonzero()) for row in rows > 0]
+        return header, [[p, *row] for p, row in zip(several, rows.sigmoid().tolist(), strict=True)]
+    best = [classes[i] for i in rows.argmax(1)]
+    return header, [[p, *row] for p, row in zip(best, rows.softmax(1).tolist(), strict=True)]
+
+
+def _report(job: Job, results: dict[str, Any], file: Path | None) -> None:
     """Prints final metrics as a table, and keeps them in the run folder."""
     if not job.trainer.is_global_zero:
         return
@@ -237,6 +266,6 @@ def _report(job: Job, results: dict[str, Any], file: str = "metrics.json") -> No
     for name, value in results.items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
     Console().print(table)
-    if job.folder:
-        save_results(job.folder / file, results)
-        print(f"Results in {job.folder}")
+    if file:
+        save_results(file, results)
+        print(f"Results in {file if job.verb != 'fit' else file.parent}")
