@@ -85,7 +85,7 @@ class NetworkSummary(cb.RichModelSummary):
     def summarize(summary_data: Any, *numbers: Any, **named: Any) -> None:
         """Prints the table."""
         roots = [name.partition(".")[0] for name in dict(summary_data)["Name"]]
-        shown = [root not in ("loss", "metrics") for root in roots]
+        shown = [root != "loss" and not root.endswith("_scores") for root in roots]
         columns = [(title, [*itertools.compress(rows, shown)]) for title, rows in summary_data]
         cb.RichModelSummary.summarize(columns, *numbers, **named)
 

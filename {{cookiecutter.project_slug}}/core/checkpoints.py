@@ -142,6 +142,7 @@ class LastCheckpoint(pl.Callback):
         self.folder, self.every_n_steps = folder, every_n_steps
         self.asked = 0  # the signal, if there was one
         self.saved_step, self.saved_at, self.cost = 0, 0.0, 0.0
+        self.agreed_at, self.interval, self.steps_to_agree = 0.0, 1, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From now on a signal only asks; the next step answers it."""
@@ -169,23 +170,45 @@ class LastCheckpoint(pl.Callback):
         if asked:
             raise Stopped(asked)
 
-    def on_validation_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_validation_batch_start(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Stops if asked to; validation itself can't be saved."""
-        if asked := self._agree(trainer)[1]:
+        sampler = getattr(trainer.val_dataloaders, "sampler", None)
+        all_are_here = trainer.world_size == 1 or batch_idx < getattr(sampler, "fewest", 0)
+        if all_are_here and (asked := self._agree(trainer)[1]):
             raise Stopped(asked)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the final state."""
+        self.steps_to_agree = 0
+        self._agree(trainer)  # or none saves
         self._save(trainer)
         for number in STOP_SIGNALS:
             signal.signal(number, Stopped.now)
 
     def _agree(self, trainer: pl.Trainer, due: bool = False) -> tuple[bool, int]:
-        """What any of the processes wants."""
+        """What any of the processes wants; several ask each other about once a second."""
         if trainer.world_size == 1:
             return due, self.asked
-        wishes = torch.tensor([int(due), self.asked], device=trainer.strategy.root_device)
-        saves, asked = trainer.strategy.reduce(wishes, reduce_op="max").tolist()
+        self.steps_to_agree -= 1
+        if self.steps_to_agree > 0:
+            return False, 0
+        failure = getattr(trainer.lightning_module, "failure", None)
+        now = time.monotonic()
+        wishes = torch.tensor([due, self.asked, failure is not None, now - self.agreed_at])
+        wishes = trainer.strategy.reduce(wishes.to(trainer.strategy.root_device), reduce_op="max")
+        saves, asked, fails, seconds = wishes.tolist()
+        if fails:
+            raise failure or RunError("stopped, as another process failed")
+        left = self.every_n_steps - (0 if saves else trainer.global_step - self.saved_step)
+        self.interval = max(1, min(left, int(self.interval / seconds)))
+        self.steps_to_agree, self.agreed_at = self.interval, now
         return bool(saves), int(asked)
 
     def _save(self, trainer: pl.Trainer) -> None:

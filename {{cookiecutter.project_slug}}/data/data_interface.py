@@ -1,16 +1,18 @@
 """`DInterface`: everything that is the same for every dataset."""
 
 import inspect
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.data import suggested_max_num_workers
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate
 from torchvision.transforms import v2
 
+from core.batches import Batches, BatchSampler
 from core.lookup import UsageError, construct, load, locate
-from core.seeding import EpochSampler, Seeded
 from core.source import literals
 
 _STAGES = {
@@ -37,7 +39,10 @@ class DInterface(pl.LightningDataModule):
             functions. From Python also the class, or a Dataset.
         data_args: Arguments of the dataset's constructor.
         batch_size: Samples per step on each device.
-        num_workers: Processes that load batches; 0 loads in the training process.
+        num_workers: Processes that load batches; 0 loads in the training process. By default none
+            where a batch takes less than 10 ms, else as many as there are cores left, up to 8.
+        on_device: Whether the training and validation data stay on the GPU, if they fit there. The
+            dataset must be one that hands over whole batches, see core/batches.py.
         val_fraction: Part of the training set that validates where the dataset has no own split.
         test_fraction: Part of the training set that tests where the dataset has no own split.
         split_seed: Seed of these parts. Apart from the run's seed, so that runs compare.
@@ -52,7 +57,8 @@ class DInterface(pl.LightningDataModule):
         dataset: str | type[Dataset[Any]] | Dataset[Any],
         data_args: dict[str, Any] | None = None,
         batch_size: int = 64,
-        num_workers: int = 0,
+        num_workers: int | None = None,
+        on_device: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
@@ -61,7 +67,7 @@ class DInterface(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise UsageError(f"--batch_size {batch_size}: expected 1 or more")
-        if num_workers < 0:
+        if num_workers is not None and num_workers < 0:
             raise UsageError(f"--num_workers {num_workers}: expected 0 or more")
         if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
             fractions = f"--val_fraction {val_fraction} --test_fraction {test_fraction}"
@@ -69,7 +75,7 @@ class DInterface(pl.LightningDataModule):
         # The network's hyper-parameters are logged: the same name with another value would clash.
         self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        self.split_seed = split_seed
+        self.split_seed, self.on_device = split_seed, on_device
         self.fractions = {"val": val_fraction, "test": test_fraction}
         self.dataset: Any = dataset
         if isinstance(dataset, str):
@@ -236,18 +242,7 @@ class DInterface(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
-        part = self.part("train")
-        if isinstance(part, IterableDataset):
-            return self._loader("train", drop_last=self.drop_last)
-        rank, world_size = 0, 1
-        if self.trainer is not None:
-            rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        if self.drop_last and len(part) < self.batch_size * world_size:
-            raise UsageError(
-                f"--drop_last true: {len(part)} samples make no batch of {self.batch_size}"
-            )
-        sampler = EpochSampler(part, rank, world_size, **self._position)
-        return self._loader("train", sampler=sampler, drop_last=self.drop_last)
+        return self._loader("train", shuffle=True, drop_last=self.drop_last, **self._position)
 
     def val_dataloader(self) -> Any:
         """Batches of the validation set, in order."""
@@ -261,19 +256,46 @@ class DInterface(pl.LightningDataModule):
         """Batches of the set to predict, by default the test set, in order."""
         return self._loader("predict")
 
-    def _loader(self, split: str, **options: Any) -> Any:
+    def _loader(self, split: str, drop_last: bool = False, **order: Any) -> Any:
         part = self.part(split)
         if part is None:
             return []
+        options: dict[str, Any] = {"collate_fn": _collate(part), "drop_last": drop_last}
+        options["batch_size"] = self.batch_size
+        if not isinstance(part, IterableDataset):
+            if self.trainer is not None:
+                order["rank"] = self.trainer.global_rank
+                order["world_size"] = self.trainer.world_size
+            sampler = BatchSampler(part, self.batch_size, drop_last=drop_last, **order)
+            if drop_last and not len(sampler):
+                raise UsageError(
+                    f"--drop_last true: {len(part)} samples make no batch of {self.batch_size}"
+                )
+            options = {"sampler": sampler, "batch_size": None}
+            part = Batches(part, self.batch_size, _collate(part))
+            if self.on_device and self.trainer is not None:
+                sampler.device = self.trainer.strategy.root_device
+                part.move(sampler.device)
+        if self.num_workers is None:
+            self.num_workers = self._workers(part)
         return DataLoader(
-            Seeded(part) if "sampler" in options else part,
-            batch_size=self.batch_size,
+            part,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=torch.accelerator.is_available(),
-            collate_fn=_collate(part),
+            pin_memory=self.num_workers > 0 and torch.accelerator.is_available(),
             **options,
         )
+
+    def _workers(self, part: Any) -> int:
+        """How many processes keep up with training."""
+        if self.on_device or not isinstance(part, Batches):
+            return 0
+        begin = time.perf_counter()
+        part[0]
+        if time.perf_counter() - begin < 0.01:
+            return 0
+        devices = self.trainer.num_devices if self.trainer is not None else 1
+        return min(8, suggested_max_num_workers(devices))
 
 
 def _base(dataset: Any) -> Any:

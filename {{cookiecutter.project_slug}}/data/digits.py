@@ -1,12 +1,13 @@
 """8x8 pictures of handwritten digits, on every machine that has scikit-learn."""
 
+import math
 from typing import Literal
 
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, interpolate
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 
 class Digits(Dataset[tuple[Tensor, int]]):
@@ -39,20 +40,38 @@ class Digits(Dataset[tuple[Tensor, int]]):
         chosen = order[start:stop]
         pictures = torch.from_numpy(images).float().reshape(-1, 1, 8, 8)[chosen] / 16
         if image_size != 8:
-            pictures = torch.nn.functional.interpolate(pictures, size=image_size, mode="bilinear")
+            pictures = interpolate(pictures, size=image_size, mode="bilinear")
         self.images = pictures.repeat(1, in_channels, 1, 1)
         self.labels = torch.from_numpy(labels)[chosen]
         self.image_size, self.in_channels = image_size, in_channels
         self.input_size = (in_channels, image_size, image_size)
-        self.augmentation = (
-            v2.RandomAffine(degrees=10, translate=(0.1, 0.1), scale=(0.9, 1.1)) if augment else None
-        )
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = self.images[index]
-        if self.augmentation is not None:
-            image = self.augmentation(image)
-        return image, int(self.labels[index])
+        images, labels = self.get_batch(torch.tensor([index]))
+        return images[0], int(labels[0])
+
+    def get_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns a batch at once, many times faster than sample by sample.
+
+        Args:
+            indices: (B,), int64.
+
+        Returns:
+            Images (B, in_channels, image_size, image_size), and labels (B,), int64.
+        """
+        images = self.images[indices]
+        return _moved(images) if self.augment else images, self.labels[indices]
+
+
+def _moved(images: Tensor) -> Tensor:
+    """Each image turned by up to 10 degrees, scaled and shifted by up to a tenth of its size."""
+    angle, size, right, down = torch.rand(4, len(images), device=images.device) * 2 - 1
+    angle, size = angle * math.radians(10), 1 + size / 10
+    cos, sin = angle.cos() / size, angle.sin() / size
+    matrices = torch.stack([cos, -sin, right / 5, sin, cos, down / 5], dim=1).view(-1, 2, 3)
+    grid = affine_grid(matrices, list(images.shape), align_corners=False)
+    return grid_sample(images, grid, align_corners=False)

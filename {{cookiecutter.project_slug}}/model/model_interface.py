@@ -3,49 +3,18 @@
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer, lr_scheduler
-from torchmetrics import MeanMetric, Metric
-from torchmetrics import classification as c
-from torchmetrics import regression as r
+from torch.utils._pytree import tree_map_only
 
 from core.checkpoints import read
 from core.lookup import UsageError, construct, is_plain, load, locate, suggest
+from core.metrics import METRICS, TASKS, Scores, Task
 from core.runs import RunError
-
-# What the metrics are about, where only the loss tells.
-_TASKS = {
-    "CrossEntropyLoss": "classification",
-    "NLLLoss": "classification",
-    "BCELoss": "binary",
-    "BCEWithLogitsLoss": "binary",
-    "MSELoss": "regression",
-    "L1Loss": "regression",
-    "SmoothL1Loss": "regression",
-    "HuberLoss": "regression",
-}
-
-# By task: name, maker (of the number of outputs), and whether more is better.
-_METRICS: dict[str, dict[str, tuple[Callable[[int], Metric], bool]]] = {
-    "classification": {
-        "acc": (lambda size: c.MulticlassAccuracy(size, average="micro"), True),
-        "f1": (lambda size: c.MulticlassF1Score(size, average="macro"), True),
-    },
-    "binary": {
-        "acc": (lambda size: c.BinaryAccuracy(), True),
-        "f1": (lambda size: c.BinaryF1Score(), True),
-    },
-    "multilabel": {"acc": (c.MultilabelAccuracy, True), "f1": (c.MultilabelF1Score, True)},
-    "regression": {
-        "mae": (lambda size: r.MeanAbsoluteError(), False),
-        "rmse": (lambda size: r.MeanSquaredError(squared=False), False),
-        "r2": (lambda size: r.R2Score(), True),
-    },
-}
 
 
 class MInterface(pl.LightningModule):
@@ -71,6 +40,9 @@ class MInterface(pl.LightningModule):
         warmup_steps: Steps over which the learning rate first rises linearly from 1/100 of itself.
         monitor: Metric that tells the best checkpoint, early stopping and the plateau schedule.
         task: What the metrics measure. By default what goes with the loss.
+        compile: Mode of torch.compile to train the network with; by default it is not compiled.
+        channels_last: Whether images and convolutions have their channels last in memory, which
+            is faster on a GPU with half precision and done there by default.
 
     Raises:
         UsageError: An argument that can't work.
@@ -91,7 +63,9 @@ class MInterface(pl.LightningModule):
         lr_interval: Literal["step", "epoch"] | None = None,
         warmup_steps: int = 0,
         monitor: str = "val_loss",
-        task: Literal["classification", "binary", "multilabel", "regression"] | None = None,
+        task: Task | None = None,
+        compile: Literal["default", "reduce-overhead", "max-autotune"] | None = None,
+        channels_last: bool | None = None,
     ) -> None:
         super().__init__()
         # Only plain values go into a checkpoint: it must load without running code.
@@ -110,11 +84,12 @@ class MInterface(pl.LightningModule):
         probe = self._build_optimizer([nn.Parameter(torch.zeros(1))])
         self._build_schedule(probe, 100 + warmup_steps, 100, monitor)  # wrong arguments fail now
         self.monitor = monitor
-        self.task = task or _TASKS.get(type(self.loss).__name__)
-        # By stage; filled when the first output tells the number of classes.
-        stages = [f"{stage}_metrics" for stage in ("train", "val", "test")]
-        self.metrics = nn.ModuleDict({s: nn.ModuleDict({"loss": MeanMetric()}) for s in stages})
-        self._saved_metrics: list[dict[str, dict[str, Tensor]]] = []  # by process
+        self.task = task or TASKS.get(type(self.loss).__name__)
+        self.train_scores, self.val_scores, self.test_scores = (Scores(self.task) for _ in range(3))
+        self._saved_scores: list[dict[str, Any]] = []  # by process
+        self._inputs = [*inspect.signature(self.net.forward).parameters.values()]
+        self._compile_mode, self._channels_last = compile, channels_last
+        self.failure: RunError | None = None
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **named: Any) -> Any:
@@ -135,7 +110,20 @@ class MInterface(pl.LightningModule):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Calls the network."""
+        if self._channels_last:
+            inputs = tree_map_only(Tensor, _with_channels_last, inputs)
+            named = tree_map_only(Tensor, _with_channels_last, named)
         return self.net(*inputs, **named)
+
+    def on_fit_start(self) -> None:
+        """Prepares the network for speed, as the options say."""
+        if self._channels_last is None:
+            is_half = "16" in str(self.trainer.precision)
+            self._channels_last = is_half and self.device.type == "cuda"
+        if self._channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        if self._compile_mode:
+            self.net.compile(mode=self._compile_mode)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch, a scalar."""
@@ -165,46 +153,57 @@ class MInterface(pl.LightningModule):
         Returns:
             Inputs to call the network with, positional or by name; and the target or None.
         """
-        parameters = inspect.signature(self.net.forward).parameters.values()
         if isinstance(batch, dict):
-            inputs = {p.name: batch[p.name] for p in parameters if p.name in batch}
+            inputs = {p.name: batch[p.name] for p in self._inputs if p.name in batch}
             rest = [name for name in batch if name not in inputs]
             known = [n for n in rest if n in ("target", "label", "labels", "y")] or rest
             return inputs, batch[known[0]] if len(known) == 1 else None
         if not isinstance(batch, tuple | list):
             return (batch,), None
-        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-            count = len(batch) - 1
-        else:
-            required = [
-                p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD
-            ]
-            count = max(1, len(required))
+        count = len(batch) - 1
+        if not any(p.kind is p.VAR_POSITIONAL for p in self._inputs):
+            required = [p for p in self._inputs if p.default is p.empty]
+            count = max(1, sum(p.kind is not p.VAR_KEYWORD for p in required))
         return tuple(batch[:count]), batch[count] if len(batch) > count else None
 
     def _step(self, batch: Any, stage: str) -> Tensor:
         inputs, target = self.split_batch(batch)
         output = self(**inputs) if isinstance(inputs, dict) else self(*inputs)
         loss, target = self._compare(output, target)
-        metrics: Any = self.metrics[f"{stage}_metrics"]
-        if self.task and isinstance(output, Tensor) and len(metrics) == 1:
-            self._make_metrics(output)
+        if self.task and isinstance(output, Tensor) and len(self.train_scores.by_name) == 1:
+            for scores in (self.train_scores, self.val_scores, self.test_scores):
+                scores.make(output)
         if stage == "train":
-            is_finite = bool(loss.isfinite())
-            if self.trainer.world_size > 1:  # all processes stop, or none
-                is_finite = self.trainer.strategy.reduce_boolean_decision(is_finite)
-            if not is_finite:
-                raise RunError(self._diagnose(inputs))
-            self._restore_metrics()
-            self.log("train_loss_step", loss, batch_size=len(target))
-        for name, metric in metrics.items():
-            if name == "loss":
-                metric.update(loss.detach(), len(target))
-            else:
-                metric.update(output.detach(), target)
-            is_shown = name == "loss" or stage != "train"
-            self.log(f"{stage}_{name}", metric, on_step=False, on_epoch=True, prog_bar=is_shown)
+            if not loss.isfinite():
+                self.failure = RunError(self._diagnose(inputs))
+                if self.trainer.world_size == 1:  # else all processes stop together
+                    raise self.failure
+            if len(self._saved_scores) == self.trainer.world_size:
+                self.train_scores.restore(self._saved_scores[self.global_rank])
+            self._saved_scores = []
+            every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+            if every and (self.global_step + 1) % every == 0:
+                self.log("train_loss_step", loss, batch_size=1)
+        scores = getattr(self, f"{stage}_scores")
+        scores.add(loss, output, target)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the loss and the metrics of the epoch."""
+        self._log_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """The same for validation."""
+        self._log_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        """The same for the test."""
+        self._log_epoch("test")
+
+    def _log_epoch(self, stage: str) -> None:
+        for name, metric in getattr(self, f"{stage}_scores").epoch().items():
+            is_shown = name == "loss" or stage != "train"
+            self.log(f"{stage}_{name}", metric, prog_bar=is_shown)
 
     def _diagnose(self, inputs: Any) -> str:
         """Where a loss that is not finite comes from."""
@@ -219,7 +218,7 @@ class MInterface(pl.LightningModule):
             for name, module in self.net.named_modules()
             if not any(module.children())
         ]
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             self(**inputs) if isinstance(inputs, dict) else self(*inputs)
         for handle in handles:
             handle.remove()
@@ -232,39 +231,19 @@ class MInterface(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves what the training metrics have summed up in this epoch."""
-        metrics: Any = self.metrics["train_metrics"]
-        found: list[Any] = [
-            {n: {s: v.cpu() for s, v in m.metric_state.items()} for n, m in metrics.items()}
-        ]
+        found: list[Any] = [self.train_scores.saved()]
         if self.trainer.world_size > 1:  # each process has sums of its own
             own, found = found[0], [None] * self.trainer.world_size
             torch.distributed.all_gather_object(found, own)
-        checkpoint["train_metrics"] = found
+        checkpoint["train_scores"] = found
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps them until the metrics are there again; a schedule may have got another length."""
-        self._saved_metrics = checkpoint.get("train_metrics", [])
+        self._saved_scores = checkpoint.get("train_scores", [])
         for state in checkpoint.get("lr_schedulers", []):
             for inner in [state, *state.get("_schedulers", [])]:
                 for name in ("total_steps", "_schedule_phases", "T_max", "total_iters"):
                     inner.pop(name, None)
-
-    def _restore_metrics(self) -> None:
-        metrics: Any = self.metrics["train_metrics"]
-        if len(self._saved_metrics) == self.trainer.world_size:
-            for name, states in self._saved_metrics[self.global_rank].items():
-                for state, value in states.items():
-                    setattr(metrics[name], state, value.to(self.device))
-                metrics[name]._update_count = 1
-        self._saved_metrics = []
-
-    def _make_metrics(self, output: Tensor) -> None:
-        size = output.shape[1] if output.ndim > 1 else 1
-        task = "multilabel" if self.task == "binary" and size > 1 else self.task
-        for stage in self.metrics.values():
-            metrics = {name: make(size) for name, (make, _) in _METRICS[task or ""].items()}
-            for name, metric in metrics.items():
-                cast(nn.ModuleDict, stage)[name] = metric.to(output.device)
 
     def _compare(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
         """The loss, and the target in the shape that it was compared in."""
@@ -299,9 +278,7 @@ class MInterface(pl.LightningModule):
         Raises:
             UsageError: Nothing of this name is logged.
         """
-        known = {"loss": False} | {
-            n: more for n, (_, more) in _METRICS.get(self.task or "", {}).items()
-        }
+        known = {"loss": False} | {n: more for n, (_, more) in METRICS[self.task].items()}
         names = {f"{stage}_{n}": more for stage in ("train", "val") for n, more in known.items()}
         if metric not in names and type(self) is MInterface:
             hint = suggest(metric, names, f"; choose one of: {', '.join(names)}")
@@ -310,7 +287,12 @@ class MInterface(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its schedule if one was chosen."""
-        optimizer = self._build_optimizer([p for p in self.parameters() if p.requires_grad])
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        is_plain = all(p.is_floating_point() and p.device.type in "cpu cuda" for p in parameters)
+        is_sparse = any(getattr(module, "sparse", False) for module in self.net.modules())
+        is_scaled = self.trainer.precision == "16-mixed"  # Lightning can't clip fused ones then
+        can_fuse = is_plain and not is_sparse and not is_scaled
+        optimizer = self._build_optimizer(parameters, can_fuse)
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         return self._build_schedule(optimizer, steps, epochs, self.monitor)
 
@@ -336,10 +318,20 @@ def _build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _build_optimizer(
-    chosen: Any, arguments: dict[str, Any], lr: float, weight_decay: float | None, parameters: Any
+    chosen: Any,
+    arguments: dict[str, Any],
+    lr: float,
+    weight_decay: float | None,
+    parameters: Any,
+    can_fuse: bool = False,
 ) -> Optimizer:
+    """The optimizer; in one kernel a step if it can be and nothing else was asked for."""
     target = load(locate("optimizer", chosen)) if isinstance(chosen, str) else chosen
     arguments = {"lr": lr, "weight_decay": weight_decay} | arguments
+    if any(arguments.get(name) for name in ("foreach", "differentiable")):
+        can_fuse = False
+    if can_fuse and "fused" in inspect.signature(target).parameters:
+        arguments = arguments | {"fused": arguments.get("fused") is not False}
     given = {name: value for name, value in arguments.items() if value is not None}
     optimizer: Optimizer = _checked(f"--optimizer {chosen}", target, parameters, **given)
     return optimizer
@@ -390,6 +382,10 @@ def _checked(option: str, target: Callable[..., Any], *first: Any, **named: Any)
         raise
     except (TypeError, ValueError) as error:
         raise UsageError(f"{option}: {error}") from error
+
+
+def _with_channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 def _shape(tensor: Tensor) -> str:
