@@ -12,7 +12,7 @@ import inspect
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core import lookup
 from core.lookup import UsageError
@@ -21,6 +21,7 @@ from core.runs import (
     STOP_SIGNALS,
     RunError,
     Stopped,
+    TryAgain,
     claim,
     discard_folder,
     is_helper,
@@ -39,20 +40,30 @@ VERBS |= {"export": "core.export:export"}
 VERBS |= {verb: f"core.report:{verb}" for verb in ("runs", "compare", "reproduce")}
 
 
-def build(options: Options, *, seed: int = 0) -> Job:
+def build(
+    options: Options,
+    *,
+    seed: int = 0,
+    float32_matmul_precision: Literal["highest", "high", "medium"] = "high",
+) -> Job:
     """Makes network, data and trainer.
 
     Args:
         options: Of `core.options.parse`.
         seed: Seed of the run: weights, order of the samples, augmentation, dropout.
+        float32_matmul_precision: How exact a GPU multiplies 32-bit matrices, see
+            torch.set_float32_matmul_precision; high is several times faster than highest.
 
     Raises:
         UsageError: Something can't work as the options say.
     """
+    import torch
+
     from core.callbacks import seed_everything
     from core.verbs import Job
     from data import DInterface
 
+    torch.set_float32_matmul_precision(float32_matmul_precision)
     seed_everything(seed)
     data = DInterface(**options.of("DInterface"))
     if not int(os.environ.get("LOCAL_RANK", 0)):  # once per node
@@ -132,6 +143,24 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     return trainer
 
 
+def run(options: Options) -> None:
+    """Does what the options say; with others, if the verb asks for that."""
+    verb = lookup.load(options.verb_target)
+    changes = {}
+    for number in STOP_SIGNALS:
+        signal.signal(number, Stopped.now)
+    try:
+        needs_job = "job" in inspect.signature(verb).parameters
+        jobs = [build(options, **options.of("build"))] if needs_job else []
+        verb(*jobs, **options.of(verb.__name__))
+    except TryAgain as request:
+        changes = request.changes
+    if changes:
+        options.values |= changes
+        jobs.clear()
+        run(options)
+
+
 def main(arguments: list[str]) -> int:
     """Does what a command line says.
 
@@ -143,14 +172,9 @@ def main(arguments: list[str]) -> int:
         Ctrl-C, 143 after SIGTERM.
     """
     options: Any = None
-    for number in STOP_SIGNALS:
-        signal.signal(number, Stopped.now)
     try:
         options = parse(arguments, VERBS)
-        verb = lookup.load(options.verb_target)
-        needs_job = "job" in inspect.signature(verb).parameters
-        jobs = [build(options, **options.of("build"))] if needs_job else []
-        verb(*jobs, **options.of(verb.__name__))
+        run(options)
     except UsageError as error:
         print(f"error: {str(error).strip().rpartition('UsageError: ')[2]}", file=sys.stderr)
         if options and options.verb == "fit" and "resume" not in options.values:

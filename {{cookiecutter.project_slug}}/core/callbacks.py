@@ -7,6 +7,7 @@ import csv
 import itertools
 import logging
 import os
+import time
 import uuid
 import warnings
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning import callbacks as cb
 from pytorch_lightning.loggers import (
     CSVLogger,
@@ -69,6 +71,9 @@ def make_callbacks(
         found += [LastCheckpoint(folder, checkpoint_every_n_steps)]
         found += [cb.ModelCheckpoint(**watch, **best | (checkpoint or {}))]
     found += [StatelessSeeding()]
+    own_bar = any(isinstance(own, cb.ProgressBar) for own in trainer.get("callbacks", []))
+    if trainer.get("enable_progress_bar") is not False and not own_bar:
+        found += [ProgressBar()]
     if trainer.get("enable_model_summary") is not False:
         found += [NetworkSummary(max_depth=2)]
     if stop_early:
@@ -76,6 +81,26 @@ def make_callbacks(
     if trainer.get("logger"):
         found += [cb.LearningRateMonitor(**(lr_monitor or {}))]
     return found
+
+
+class ProgressBar(cb.RichProgressBar):
+    """Lightning's progress bar, drawn ten times a second: more often would slow small networks."""
+
+    drawn_at = 0.0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Draws it if it is time to."""
+        now = time.monotonic()
+        if now - self.drawn_at > 0.1 or batch_idx + 1 == trainer.num_training_batches:
+            self.drawn_at = now
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 class NetworkSummary(cb.RichModelSummary):
@@ -183,6 +208,8 @@ def seed_everything(seed: int) -> None:
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     pl.seed_everything(seed, workers=True, verbose=False)
+    if not torch.cuda.is_available():  # else each step looks for a driver, because of Lightning
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     for noise in (
         "not have many workers",

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from core.lookup import UsageError
-from core.runs import STOP_SIGNALS, RunError, Stopped, update_run
+from core.runs import STOP_SIGNALS, RunError, Stopped, read_run, update_run
 
 _BROKEN = (EOFError, LookupError, RuntimeError, ValueError)
 
@@ -109,7 +109,7 @@ def newest(folder: Path, max_epochs: int | None = None) -> Path | None:
         max_epochs: How far the run is to go.
 
     Raises:
-        UsageError: It has gone that far already.
+        UsageError: It has gone that far already, and was tested.
     """
     for leftover in folder.glob("checkpoints/.*.part"):
         leftover.unlink()
@@ -120,7 +120,8 @@ def newest(folder: Path, max_epochs: int | None = None) -> Path | None:
         except UsageError as error:
             print(f"{error}; the one before it is taken")
             continue
-        if max_epochs is not None and 0 <= max_epochs <= epochs:
+        is_over = max_epochs is not None and 0 <= max_epochs <= epochs
+        if is_over and read_run(folder).get("state") == "finished":
             raise UsageError(f"{folder} has trained {epochs} epochs; type --max_epochs VALUE")
         return file
     return None

@@ -36,6 +36,14 @@ class RunError(Exception):
     """A run can't go on; the message says why."""
 
 
+class TryAgain(Exception):
+    """What was asked for can be done with other options, by key."""
+
+    def __init__(self, changes: dict[str, Any]) -> None:
+        super().__init__(changes)
+        self.changes = changes
+
+
 class Stopped(BaseException):
     """The process was asked to stop, by one of the `STOP_SIGNALS`."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.utilities.memory import is_oom_error
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +21,8 @@ from torch import Tensor
 from core.checkpoints import check_storable, read
 from core.lookup import UsageError
 from core.options import parse
-from core.runs import RunError, find_checkpoint, find_folder, recorded, save_results
+from core.profile import TimeProfiler
+from core.runs import RunError, TryAgain, find_checkpoint, find_folder, recorded, save_results
 from core.seeding import run_seed
 from data import DInterface
 
@@ -47,7 +49,14 @@ class Job:
         return self.folder / f"{text}.{suffix}"
 
 
-def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) -> None:
+def fit(
+    job: Job,
+    *,
+    resume: str | None = None,
+    init_from: str | None = None,
+    profile: bool = False,
+    auto_batch: bool = False,
+) -> None:
     """Train, then test the best weights.
 
     Args:
@@ -56,14 +65,37 @@ def fit(job: Job, *, resume: str | None = None, init_from: str | None = None) ->
             Its options hold; trainer and loader options may be changed.
         init_from: A run, or a file with weights, to begin with the weights of. Those that do not
             fit are left out and named.
+        profile: Whether to tell in a table where the time goes.
+        auto_batch: Whether to halve the batch when memory runs out, and to accumulate the gradients
+            of twice as many, so that a step of the optimizer sees as many samples as before.
 
     Raises:
         UsageError: There are no such weights, or nothing is left to train.
+        TryAgain: With a smaller batch.
     """
     _check(job)
     ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
     with recorded(job.folder, seed=run_seed(), loggers={k: v for k, v in ids.items() if v}):
-        _train(job, init_from)
+        try:
+            _train(job, init_from, profile)
+            changes = {}
+        except RuntimeError as error:
+            changes = _smaller_batch(job) if auto_batch and is_oom_error(error) else {}
+            if not changes:
+                raise
+        if changes:  # here nothing holds on to what took the memory
+            raise TryAgain(changes)
+
+
+def _smaller_batch(job: Job) -> dict[str, int]:
+    """Half the batch, twice accumulated; nothing if that can't be."""
+    size, times = job.data.batch_size, job.trainer.accumulate_grad_batches
+    if size == 1 or job.trainer.world_size > 1:
+        return {}
+    changes = {"batch_size": size // 2, "trainer.accumulate_grad_batches": times * 2}
+    words = " ".join(f"--{key.rpartition('.')[2]} {value}" for key, value in changes.items())
+    print(f"out of memory with {size} samples at once; going on with {words}")
+    return changes
 
 
 def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule, DInterface]:
@@ -96,7 +128,7 @@ def _check(job: Job) -> None:
         check_storable(owner.hparams)
 
 
-def _train(job: Job, init_from: str | None) -> None:
+def _train(job: Job, init_from: str | None, profile: bool) -> None:
     if init_from:
         root = job.folder.parent.parent if job.folder else "runs"
         file = Path(init_from)
@@ -105,6 +137,7 @@ def _train(job: Job, init_from: str | None) -> None:
         warm_start(job.model, file)
     if job.checkpoint:
         print(f"going on from {job.checkpoint}")
+    profiler = TimeProfiler(job.trainer) if profile else None
     try:
         job.trainer.fit(job.model, job.data, ckpt_path=job.checkpoint, weights_only=True)
     except MisconfigurationException as error:
@@ -113,6 +146,8 @@ def _train(job: Job, init_from: str | None) -> None:
         if error.errno != errno.ENOSPC:
             raise
         raise RunError(f"the disk of {job.folder} is full; earlier checkpoints are kept") from error
+    if profiler and job.trainer.is_global_zero:
+        profiler.print_table(job.data.num_workers or 0)
     best: Any = job.trainer.checkpoint_callback
     results: dict[str, Any] = {}
     if best and best.best_model_path:

@@ -234,11 +234,12 @@ class DInterface(pl.LightningDataModule):
         is_over = batches.is_last_batch and batches.current.processed == batches.current.ready
         done = 0 if is_over else batches.current.processed
         samples = done * self.batch_size * self.trainer.world_size
-        return {"epoch": loop.epoch_progress.current.processed, "samples": samples}
+        position = {"epoch": loop.epoch_progress.current.processed, "samples": samples}
+        return position | {"batch_size": self.batch_size}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Takes over the place in training of a checkpoint."""
-        self._position = state_dict
+        self._position = {name: state_dict[name] for name in ("epoch", "samples")}
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""

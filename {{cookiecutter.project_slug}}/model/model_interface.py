@@ -231,14 +231,19 @@ class MInterface(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves what the training metrics have summed up in this epoch."""
-        found: list[Any] = [self.train_scores.saved()]
-        if self.trainer.world_size > 1:  # each process has sums of its own
+        found: list[Any] = self._saved_scores or [self.train_scores.saved()]
+        if self.trainer.world_size > 1 and not self._saved_scores:  # each process has its own
             own, found = found[0], [None] * self.trainer.world_size
             torch.distributed.all_gather_object(found, own)
         checkpoint["train_scores"] = found
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps them until the metrics are there again; a schedule may have got another length."""
+        """Keeps them until the metrics are there again; schedule and batches may differ now."""
+        then = checkpoint.get("DInterface", {}).get("batch_size")
+        now = getattr(getattr(self._trainer, "datamodule", None), "batch_size", then)
+        if then != now:  # of --auto_batch
+            done = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+            done.update({name: count * then // now for name, count in done.items()})
         self._saved_scores = checkpoint.get("train_scores", [])
         for state in checkpoint.get("lr_schedulers", []):
             for inner in [state, *state.get("_schedulers", [])]:

@@ -1,0 +1,88 @@
+"""Where the time of training goes."""
+
+import functools
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.profilers import Profiler
+from rich.console import Console
+from rich.table import Table
+
+_PARTS = {  # by the end of what Lightning calls them
+    "].train_dataloader_next": "waiting for data",
+    ".batch_to_device": "transfer to device",
+    ".training_step": "forward",
+    ".backward": "backward",
+    ".optimizer_step": "optimizer",
+    ".validation_step": "validation",
+    "].val_next": "validation",
+    "logging": "logging",
+}
+
+
+class TimeProfiler(Profiler):
+    """Times each part of training, without the parts inside it.
+
+    On a GPU it waits for each part to end, as its time would else count for a later one.
+
+    Args:
+        trainer: Whose training.
+    """
+
+    def __init__(self, trainer: pl.Trainer) -> None:
+        super().__init__()
+        self.seconds = dict.fromkeys([*_PARTS.values(), "checkpointing", "all else"], 0.0)
+        self._running: list[str] = []
+        self._since = 0.0
+        trainer.profiler = self  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            for name in ("log_metrics", "save"):
+                setattr(logger, name, self._timed(getattr(logger, name)))
+
+    def _timed(self, function: Any) -> Any:
+        @functools.wraps(function)
+        def timed(*args: Any, **named: Any) -> Any:
+            with self.profile("logging"):
+                return function(*args, **named)
+
+        return timed
+
+    def start(self, action_name: str) -> None:
+        """A part begins, and interrupts the one around it."""
+        if not self._running and action_name != "run_training_epoch":
+            return
+        self._count()
+        part = next((part for end, part in _PARTS.items() if action_name.endswith(end)), "all else")
+        self._running.append("checkpointing" if "Checkpoint" in action_name else part)
+
+    def stop(self, action_name: str) -> None:
+        """It ends."""
+        if not self._running:
+            return
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        self._count()
+        self._running.pop()
+
+    def _count(self) -> None:
+        now = time.perf_counter()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._since
+        self._since = now
+
+    def print_table(self, num_workers: int) -> None:
+        """Prints the seconds of each part, and what to change if the data is too slow.
+
+        Args:
+            num_workers: Processes that loaded the data.
+        """
+        total = sum(self.seconds.values())
+        table = Table("part of training", "seconds", "share")
+        for part, seconds in [*self.seconds.items(), ("total", total)]:
+            table.add_row(part, f"{seconds:.2f}", f"{seconds / total:.0%}")
+        Console().print(table)
+        if self.seconds["waiting for data"] > total / 10:
+            hint = f"try --num_workers {max(2, 2 * num_workers)}, or see get_batch in README.md"
+            print(f"training waits for data; {hint}")
