@@ -15,13 +15,14 @@ export RUFF_NO_CACHE := true
 unexport VIRTUAL_ENV
 unexport UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test test-fast chaos lint clean
+.PHONY: help demo test test-fast chaos bench lint clean
 
 help:
 	@echo "make demo       generate a project in demo/, install it, train and test a network"
 	@echo "make test       lint, types and all tests"
 	@echo "make test-fast  the tests that take less than a minute together"
 	@echo "make chaos      kill training processes hundreds of times"
+	@echo "make bench      measure against loops written by hand: benchmarks/RESULTS.md"
 	@echo "make lint       ruff and mypy only"
 	@echo "make clean      remove what make has made"
 
@@ -38,6 +39,14 @@ test-fast: .venv/ready
 
 chaos: .venv/ready
 	$(RUN)pytest -m chaos -s
+
+# In an environment such as a user has: more packages would start more slowly.
+bench: .venv/ready
+	rm -rf .tools/bench
+	$(RUN)cookiecutter . --no-input --default-config --output-dir .tools/bench project_name=Bench
+	cd .tools/bench/bench && uv sync
+	COOKIECUTTER=$(CURDIR)/$(RUN)cookiecutter PYTHONDONTWRITEBYTECODE= \
+		.tools/bench/bench/.venv/bin/python benchmarks/bench.py .tools/bench/bench
 
 lint: .venv/ready
 	$(RUN)ruff check

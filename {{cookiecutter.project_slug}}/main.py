@@ -8,6 +8,7 @@ python main.py test --run digits-resnet                 # measure a finished run
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import signal
@@ -63,6 +64,8 @@ def build(
     from core.verbs import Job
     from data import DInterface
 
+    gc.freeze()
+    gc.enable()
     torch.set_float32_matmul_precision(float32_matmul_precision)
     seed_everything(seed)
     data = DInterface(**options.of("DInterface"))
@@ -158,6 +161,8 @@ def run(options: Options) -> None:
     if changes:
         options.values |= changes
         jobs.clear()
+        gc.unfreeze()
+        gc.collect()
         run(options)
 
 
@@ -172,6 +177,7 @@ def main(arguments: list[str]) -> int:
         Ctrl-C, 143 after SIGTERM.
     """
     options: Any = None
+    gc.disable()  # what is imported stays: to look for garbage in it would take a second
     try:
         options = parse(arguments, VERBS)
         run(options)

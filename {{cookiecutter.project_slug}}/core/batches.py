@@ -69,16 +69,25 @@ class Batches(Dataset[Any]):
 
     A dataset with a method `get_batch(indices)`, indices (B,) int64, hands over a whole batch at
     once, which for data in memory is many times faster than single samples; so does a
-    `TensorDataset` without a `collate_fn`. Of others the samples are taken one by one.
+    `TensorDataset` without a `collate_fn`. Of others the samples are taken one by one. If the
+    dataset has a method `transform_batch(batch)`, the batch is to go through it, best on the device
+    that trains.
 
     Args:
         dataset: The dataset, or a `Subset` of it.
         batch_size: Samples of a batch.
         collate: Makes a batch of a list of samples.
+        finishes: Whether to call `transform_batch` here.
     """
 
-    def __init__(self, dataset: Any, batch_size: int, collate: Callable[[list[Any]], Any]) -> None:
-        self.batch_size, self.collate = batch_size, collate
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        collate: Callable[[list[Any]], Any],
+        finishes: bool = True,
+    ) -> None:
+        self.batch_size, self.collate, self.finishes = batch_size, collate, finishes
         self.indices = torch.arange(len(dataset))
         while isinstance(dataset, Subset):
             self.indices, dataset = torch.tensor(dataset.indices)[self.indices], dataset.dataset
@@ -114,7 +123,10 @@ class Batches(Dataset[Any]):
             key = (0, key), torch.arange(start, min(start + self.batch_size, len(self.indices)))
         place, chosen = key
         seed_at(*place, "sample")
-        indices = self.indices[chosen]
+        batch = self._take(self.indices[chosen])
+        return transformed(self.dataset, batch) if self.finishes else batch
+
+    def _take(self, indices: Tensor) -> Any:
         if hasattr(self.dataset, "get_batch"):
             return self.dataset.get_batch(indices)
         if self.is_whole:
@@ -122,3 +134,8 @@ class Batches(Dataset[Any]):
         if hasattr(self.dataset, "__getitems__"):
             return self.collate(self.dataset.__getitems__(indices.tolist()))
         return self.collate([self.dataset[index] for index in indices.tolist()])
+
+
+def transformed(dataset: Any, batch: Any) -> Any:
+    """A batch as the dataset's `transform_batch` makes it, if there is one."""
+    return dataset.transform_batch(batch) if hasattr(dataset, "transform_batch") else batch

@@ -104,7 +104,18 @@ class ProgressBar(cb.RichProgressBar):
 
 
 class NetworkSummary(cb.RichModelSummary):
-    """Lightning's table of the layers, without the rows of loss and metrics."""
+    """Lightning's table of the layers, without the rows of loss and metrics; and what is fast."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tells how the network is trained."""
+        optimizer = trainer.optimizers[0]
+        parts = [str(trainer.strategy.root_device), f"precision {trainer.precision}"]
+        parts += ["fused " * bool(optimizer.defaults.get("fused")) + type(optimizer).__name__]
+        parts += ["channels last"] * bool(getattr(pl_module, "channels_last", False))
+        if mode := getattr(pl_module, "compile_mode", None):
+            parts += [f"compiled ({mode})"]
+        workers = getattr(trainer.train_dataloader, "num_workers", 0)
+        pl_module.print(", ".join([*parts, f"{workers or 'no'} workers load the data"]))
 
     @staticmethod
     def summarize(summary_data: Any, *numbers: Any, **named: Any) -> None:

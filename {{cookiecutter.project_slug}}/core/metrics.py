@@ -1,5 +1,6 @@
 """Loss and metrics of an epoch."""
 
+import math
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -59,7 +60,8 @@ class Scores(nn.Module):
     def __init__(self, task: Task | None) -> None:
         super().__init__()
         self.task = task
-        self.by_name = nn.ModuleDict({"loss": MeanMetric(nan_strategy="disable")})
+        # A loss that is not a number stays so; torchmetrics' "disable" would forget the weights.
+        self.by_name = nn.ModuleDict({"loss": MeanMetric(nan_strategy=math.nan)})
         self._kept: list[tuple[Tensor, int, Any, Any]] = []  # loss, samples, output, target
         self._num_values = 0
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -268,7 +267,8 @@ def _start(folder: Path, facts: dict[str, Any]) -> None:
         source += _git("diff", "--no-index", os.devnull, file)
     if source:
         (folder / "uncommitted.diff").write_text(source, encoding="utf-8")
-    packages = {p.metadata["Name"]: p.version for p in metadata.distributions()}
+    found = [info.stem for place in sys.path for info in Path(place).glob("*.dist-info")]
+    packages = {name: version for name, _, version in (stem.partition("-") for stem in found)}
     update_run(
         folder,
         state="running",

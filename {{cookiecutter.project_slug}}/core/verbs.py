@@ -82,6 +82,8 @@ def fit(
         except RuntimeError as error:
             changes = _smaller_batch(job) if auto_batch and is_oom_error(error) else {}
             if not changes:
+                if is_oom_error(error):
+                    error.add_note("--auto_batch true goes on with smaller batches")
                 raise
         if changes:  # here nothing holds on to what took the memory
             raise TryAgain(changes)

@@ -11,8 +11,9 @@ from lightning_fabric.utilities.data import suggested_max_num_workers
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate
 from torchvision.transforms import v2
 
-from core.batches import Batches, BatchSampler
+from core.batches import Batches, BatchSampler, transformed
 from core.lookup import UsageError, construct, load, locate
+from core.seeding import seed_at
 from core.source import literals
 
 _STAGES = {
@@ -192,6 +193,17 @@ class DInterface(pl.LightningDataModule):
         """Makes a batch of samples."""
         return _collate(self._any_part())(items)
 
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
+        assert self.trainer is not None
+        stage = self.trainer.state.stage or ""
+        split = {"validate": "val", "sanity_check": "val", "test": "test", "predict": "predict"}
+        part = _base(self.part(split.get(stage, "train")))
+        if hasattr(part, "transform_batch"):
+            number = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            seed_at(self.trainer.current_epoch, number, self.trainer.global_rank, "transform")
+        return transformed(part, batch)
+
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
         dataset, name = _base(self._any_part()), _SYNONYMS.get(name, name)
@@ -273,7 +285,7 @@ class DInterface(pl.LightningDataModule):
                     f"--drop_last true: {len(part)} samples make no batch of {self.batch_size}"
                 )
             options = {"sampler": sampler, "batch_size": None}
-            part = Batches(part, self.batch_size, _collate(part))
+            part = Batches(part, self.batch_size, _collate(part), finishes=self.trainer is None)
             if self.on_device and self.trainer is not None:
                 sampler.device = self.trainer.strategy.root_device
                 part.move(sampler.device)

@@ -1,7 +1,8 @@
 """8x8 pictures of handwritten digits, on every machine that has scikit-learn."""
 
+import functools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from sklearn.datasets import load_digits
@@ -34,7 +35,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
         image_size: int = 8,
         in_channels: int = 1,
     ) -> None:
-        images, labels = load_digits(return_X_y=True)
+        images, labels = _load()
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
         start, stop = {"train": (0, 1257), "val": (1257, 1437), "test": (1437, 1797)}[split]
         chosen = order[start:stop]
@@ -65,6 +66,11 @@ class Digits(Dataset[tuple[Tensor, int]]):
         """
         images = self.images[indices]
         return _moved(images) if self.augment else images, self.labels[indices]
+
+
+@functools.cache
+def _load() -> tuple[Any, Any]:
+    return load_digits(return_X_y=True)
 
 
 def _moved(images: Tensor) -> Tensor:

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+import simplejpeg
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -22,6 +25,8 @@ class ImageFolder(datasets.ImageFolder):
         split: Which of the split folders; ignored where there are none.
         augment: Whether to crop and flip at random; else the centre is taken.
         image_size: Width and height that the images are brought to, in pixels.
+        min_scale: Smallest part of an image that is cut out at random, and scaled to image_size;
+            null cuts out image_size pixels as they are.
 
     Raises:
         ValueError: There are split folders, but not this one.
@@ -31,7 +36,12 @@ class ImageFolder(datasets.ImageFolder):
     in_channels = 3
 
     def __init__(
-        self, root: str, split: str = "train", augment: bool = True, image_size: int = 224
+        self,
+        root: str,
+        split: str = "train",
+        augment: bool = True,
+        image_size: int = 224,
+        min_scale: float | None = 0.08,
     ) -> None:
         folder = Path(root)
         if (folder / "train").is_dir():
@@ -40,23 +50,61 @@ class ImageFolder(datasets.ImageFolder):
                 raise ValueError(f"there is no folder {folder}")
         elif split != "train":
             raise ValueError(f"{root} has no folder {split}")
-        if augment:
-            shape = [v2.RandomResizedCrop(image_size, antialias=True), v2.RandomHorizontalFlip()]
-        else:
-            shape = [v2.Resize(image_size * 8 // 7, antialias=True), v2.CenterCrop(image_size)]
-        scale = [
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
         try:
-            super().__init__(str(folder), transform=v2.Compose([v2.PILToTensor(), *shape, *scale]))
+            super().__init__(str(folder))
         except OSError as error:
             text = f"{error.strerror} {folder}" if error.strerror else error
             raise UsageError(f"--root {root}: expected images in {root}/CLASS/: {text}") from error
+        if not augment:
+            bigger = v2.Resize(image_size * 8 // 7, antialias=True)
+            self.cut: v2.Transform = v2.Compose([bigger, v2.CenterCrop(image_size)])
+        elif min_scale is None:
+            self.cut = v2.RandomCrop(image_size, pad_if_needed=True)
+        else:
+            self.cut = v2.RandomResizedCrop(image_size, (min_scale, 1.0), antialias=True)
+        self.augment = augment
+        self.mean = 255 * torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+        self.std = 255 * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
         self.num_classes = len(self.classes)
         self.image_size = image_size
         self.input_size = (3, image_size, image_size)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, label = super().__getitem__(index)
-        return image, int(label)
+        images, labels = self.transform_batch(self.get_batch(torch.tensor([index])))
+        return images[0], int(labels[0])
+
+    def get_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Reads and cuts images; a process that loads data does this.
+
+        Args:
+            indices: (B,), int64.
+
+        Returns:
+            Images (B, 3, image_size, image_size), uint8, and labels (B,), int64.
+        """
+        chosen = [self.samples[index] for index in indices.tolist()]
+        images = torch.empty(len(chosen), self.image_size, self.image_size, 3, dtype=torch.uint8)
+        images = images.permute(0, 3, 1, 2)  # (B, 3, H, W); in memory as files have it
+        for image, (file, _) in zip(images, chosen, strict=True):
+            image.copy_(self.cut(_read(file)))
+        return images, torch.tensor([label for _, label in chosen])
+
+    def transform_batch(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Normalises and flips what `get_batch` returns, on the device that trains."""
+        images, labels = batch
+        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        images = (images - mean) / std
+        if self.augment:
+            flips = torch.rand(len(images), device=images.device) < 0.5
+            images = torch.where(flips.view(-1, 1, 1, 1), images.flip(3), images)
+        return images, labels
+
+
+def _read(file: str) -> Tensor:
+    """An image, (3, H, W), uint8."""
+    try:  # the fastest decoder of JPEG files
+        pixels = simplejpeg.decode_jpeg(Path(file).read_bytes())
+    except ValueError:  # another type of file
+        with Image.open(file) as image:
+            pixels = np.array(image.convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1)

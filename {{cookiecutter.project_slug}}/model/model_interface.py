@@ -88,7 +88,7 @@ class MInterface(pl.LightningModule):
         self.train_scores, self.val_scores, self.test_scores = (Scores(self.task) for _ in range(3))
         self._saved_scores: list[dict[str, Any]] = []  # by process
         self._inputs = [*inspect.signature(self.net.forward).parameters.values()]
-        self._compile_mode, self._channels_last = compile, channels_last
+        self.compile_mode, self.channels_last = compile, channels_last
         self.failure: RunError | None = None
 
     @classmethod
@@ -110,20 +110,20 @@ class MInterface(pl.LightningModule):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Calls the network."""
-        if self._channels_last:
+        if self.channels_last:
             inputs = tree_map_only(Tensor, _with_channels_last, inputs)
             named = tree_map_only(Tensor, _with_channels_last, named)
         return self.net(*inputs, **named)
 
     def on_fit_start(self) -> None:
         """Prepares the network for speed, as the options say."""
-        if self._channels_last is None:
+        if self.channels_last is None:
             is_half = "16" in str(self.trainer.precision)
-            self._channels_last = is_half and self.device.type == "cuda"
-        if self._channels_last:
+            self.channels_last = is_half and self.device.type == "cuda"
+        if self.channels_last:
             self.net.to(memory_format=torch.channels_last)
-        if self._compile_mode:
-            self.net.compile(mode=self._compile_mode)
+        if self.compile_mode:
+            self.net.compile(mode=self.compile_mode)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch, a scalar."""

@@ -1,5 +1,6 @@
 """`MInterface` and `DInterface` from Python."""
 
+import time
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -7,8 +8,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
+from core.batches import Batches, BatchSampler
 from core.lookup import UsageError
 from data import DInterface
 from model import MInterface
@@ -171,6 +173,80 @@ class TestDInterface:
             DInterface(Whole, **options)
 
 
+class Table(Whole):
+    """The same, whole batches at once; the device's part of the work doubles them."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        raise AssertionError("batches are asked for")
+
+    def get_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return indices[:, None].repeat(1, 3).float(), indices % 2
+
+    def transform_batch(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return batch[0] * 2, batch[1]
+
+
+class TestBatches:
+    def test_whole_batches(self) -> None:
+        data = DInterface(Table(100), batch_size=8, test_fraction=0)
+        data._any_part = lambda: Whole(100)  # type: ignore[method-assign]
+        batches = [*data.val_dataloader()]
+        expected = [2.0 * index for index in data.part("val").indices]
+        assert [x for batch, _ in batches for x in batch[:, 0].tolist()] == expected
+        assert [len(batch) for batch, _ in batches] == [8, 2]
+
+    def test_transform_batch_is_called_once_in_training(self) -> None:
+        seen: list[float] = []
+
+        class Watch(pl.Callback):
+            def on_validation_batch_start(self, *hook: Any) -> None:
+                seen.extend(hook[2][0][:, 0].tolist())
+
+        data = DInterface(Table(100), batch_size=50, test_fraction=0)
+        data.sample = lambda: data.collate([])  # type: ignore[method-assign]
+        fit = trainer(max_epochs=1, callbacks=[Watch()], num_sanity_val_steps=0)
+        fit.fit(MInterface(Net()), data)
+        assert seen == [2.0 * index for index in data.part("val").indices]
+
+    def test_tensors_are_indexed_at_once(self) -> None:
+        tensors = TensorDataset(torch.arange(10.0), torch.arange(10))
+        batches = Batches(Subset(Subset(tensors, range(5, 10)), [4, 0]), 2, default_collate)
+        inputs, targets = batches[0]
+        assert inputs.tolist() == [9, 5] and targets.tolist() == [9, 5]
+
+    @pytest.mark.parametrize("size", [9, 10, 11])
+    def test_two_processes_see_each_sample_once(self, size: int) -> None:
+        samplers = [BatchSampler(Whole(size), 2, rank=r, world_size=2) for r in range(2)]
+        found = [index for sampler in samplers for _, batch in sampler for index in batch.tolist()]
+        assert sorted(found) == list(range(size))
+        assert all(len([*sampler]) == len(sampler) >= sampler.fewest for sampler in samplers)
+
+    def test_shuffled_anew_each_epoch_and_gone_on_with(self) -> None:
+        def order(epoch: int, samples: int = 0) -> list[int]:
+            sampler = BatchSampler(Whole(50), 8, shuffle=True, epoch=epoch, samples=samples)
+            return [index for _, batch in sampler for index in batch.tolist()]
+
+        assert sorted(order(0)) == list(range(50)) != order(0)
+        assert order(0) != order(1)
+        assert order(1, samples=16) == order(1)[16:]
+
+    def test_on_device(self) -> None:
+        batches = Batches(TensorDataset(torch.arange(10.0)), 2, default_collate)
+        batches.move(torch.device("meta"))
+        assert batches.dataset.tensors[0].is_meta and batches.indices.is_meta
+        with pytest.raises(UsageError, match="Whole needs tensors"):
+            Batches(Whole(), 2, default_collate).move(torch.device("meta"))
+
+    def test_workers_only_where_they_pay(self) -> None:
+        class Slow(Whole):
+            def __getitem__(self, index: int) -> tuple[Tensor, int]:
+                time.sleep(0.01)
+                return super().__getitem__(index)
+
+        assert DInterface(Slow).train_dataloader().num_workers >= 1
+        assert DInterface(Whole).train_dataloader().num_workers == 0
+
+
 class TestMInterface:
     @pytest.mark.parametrize(
         ("batch", "inputs", "target"),
@@ -218,6 +294,37 @@ class TestMInterface:
         output, target = torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, 1.0])
         loss, _ = model._compare(output, target)
         assert loss.item() == 0
+
+    def test_metrics_are_those_of_all_samples(self) -> None:
+        """They are measured many batches at a time, and come out as if each alone."""
+        outputs: list[Tensor] = []
+
+        class Keeping(Net):
+            def forward(self, x: Tensor) -> Tensor:
+                outputs.append(super().forward(x))
+                return outputs[-1]
+
+        data = DInterface(Whole(1000), batch_size=3, test_fraction=0)
+        fit = trainer(max_epochs=1, num_sanity_val_steps=0, limit_train_batches=0)
+        fit.validate(MInterface(Keeping()), data, verbose=False)
+        targets = torch.tensor([index % 2 for index in data.part("val").indices])
+        found, logits = fit.callback_metrics, torch.cat(outputs)
+        assert found["val_acc"] == (logits.argmax(1) == targets).float().mean()
+        expected = nn.functional.cross_entropy(logits, targets)
+        assert found["val_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+    @pytest.mark.parametrize("fused", [None, False])
+    def test_the_optimizer_is_fused_unless_told_otherwise(self, fused: bool | None) -> None:
+        fit = trainer(max_epochs=1, limit_train_batches=1)
+        fit.fit(MInterface(Net(), optimizer_args={"fused": fused}), DInterface(Whole))
+        assert fit.optimizers[0].defaults["fused"] is (fused is None)
+
+    def test_channels_last(self) -> None:
+        model = MInterface("resnet", {"in_channels": 1, "num_classes": 10}, channels_last=True)
+        fit = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1)
+        fit.fit(model, DInterface("digits"))
+        weights = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1]
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
 
     def test_a_loss_and_an_optimizer_class_from_python(self) -> None:
         def loss(output: Tensor, target: Tensor, scale: float = 1.0) -> Tensor:

@@ -273,3 +273,43 @@ def test_own_loss_and_callback(run: Run, project: Path) -> None:
     run(*quick, "--loss", "losses.halved", "--power", "2", "--task", "classification")
     own = '[{"class_path": "watch.Watch", "init_args": {"word": "this"}}]'
     assert "watched this" in run(*quick, "--callbacks", own).stdout
+
+
+HUNGRY = """
+import torch
+from torch import nn
+
+class Hungry(nn.Module):
+    steps = 0
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+    def forward(self, x):
+        Hungry.steps += self.training
+        if len(x) > 16 and Hungry.steps > 30:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.layers(x)
+"""
+
+
+def test_out_of_memory(run: Run, project: Path) -> None:
+    (project / "model/hungry.py").write_text(HUNGRY)
+    words = ("--model_name", "hungry", "--max_epochs", "3", "--enable_progress_bar", "false")
+    shown = run(*words, code=1).stderr
+    assert "CUDA out of memory" in shown and "--auto_batch true goes on" in shown
+    shown = run(*words, "--auto_batch", "true", "--name", "small").stdout
+    assert "going on with --batch_size 16 --accumulate_grad_batches 4" in shown
+    folder = project / "runs/small/version_0"
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (config["batch_size"], config["trainer"]["accumulate_grad_batches"]) == (16, 4)
+    saved = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3 * 20, "each sample was seen once an epoch"
+
+
+def test_profile(run: Run) -> None:
+    shown = run(*QUICK, "--profile", "true", "--num_workers", "0").stdout
+    for part in ("waiting for data", "forward", "backward", "logging", "checkpointing"):
+        assert re.search(rf"{part} +│ +\d", shown), shown
+    assert re.search(r"total .* 100%", shown)

@@ -1,0 +1,189 @@
+"""What is measured against: loops written by hand, each in a process of its own.
+
+python loops.py NAME
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def _train(
+    net: nn.Module, data: Any, epochs: int, fused: bool | None = None, rank: int = 0
+) -> None:
+    inputs, targets = data.tensors
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=fused)
+    seconds = []
+    for epoch in range(epochs):
+        begin = time.perf_counter()
+        order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(epoch))
+        own = order[rank :: int(os.environ.get("WORLD_SIZE", 1))]
+        for indices in own.split(int(os.environ.get("BATCH", 64))):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net(inputs[indices]), targets[indices])
+            loss.backward()
+            optimizer.step()
+        seconds.append(time.perf_counter() - begin)
+    if rank == 0:
+        print("SECONDS", *seconds, flush=True)
+
+
+def _mlp() -> nn.Module:
+    layers: list[nn.Module] = []
+    for width, hidden in [(784, 64), (64, 128), (128, 64)]:
+        layers += [nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(64, 10))
+
+
+def vectors(fused: bool | None = None) -> None:
+    """A plain loop that indexes tensors in memory."""
+    from benchmark import Vectors
+
+    _train(_mlp(), Vectors(), epochs=4, fused=fused)
+
+
+def vectors_fused() -> None:
+    """The same, the optimizer in one kernel."""
+    vectors(fused=True)
+
+
+def pictures() -> None:
+    """A plain loop with ResNet-18."""
+    from benchmark import Pictures
+    from torchvision.models import resnet18
+
+    _train(resnet18(num_classes=10), Pictures(), epochs=8, fused=True)
+
+
+def bare() -> None:
+    """This project's interfaces under Lightning alone: no callback, logger, checkpoint, bar."""
+    import pytorch_lightning as pl
+    from benchmark import Pictures, Timer
+    from data import DInterface
+    from model import MInterface
+
+    model = MInterface("torchvision:resnet18", {"num_classes": 10})
+    data = DInterface(Pictures, val_fraction=0, test_fraction=0, num_workers=0)
+    quiet: Any = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    trainer = pl.Trainer(max_epochs=8, enable_checkpointing=False, callbacks=[Timer()], **quiet)
+    trainer.fit(model, data)
+
+
+def ddp() -> None:
+    """PyTorch's own DistributedDataParallel, started by torchrun."""
+    from benchmark import Pictures
+    from torchvision.models import resnet18
+
+    torch.distributed.init_process_group("gloo")
+    net = nn.parallel.DistributedDataParallel(resnet18(num_classes=10))
+    _train(net, Pictures(), epochs=8, fused=True, rank=torch.distributed.get_rank())
+    torch.distributed.destroy_process_group()
+
+
+def first_step() -> None:
+    """The least that takes a step with Lightning."""
+    import pytorch_lightning as pl
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(
+                nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)
+            )
+
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            os._exit(0)
+
+    data = torch.utils.data.TensorDataset(torch.rand(1257, 1, 8, 8), torch.randint(10, (1257,)))
+    loader = torch.utils.data.DataLoader(data, 64)
+    pl.Trainer(max_epochs=1, logger=False, enable_checkpointing=False).fit(Module(), loader)
+
+
+def decode() -> None:
+    """JPEG files decoded one after the other by the fastest decoder, and nothing else."""
+    import simplejpeg
+
+    files = sorted(Path("jpegs/train").glob("*/*.jpg"))
+    _rate(len(files), lambda: [simplejpeg.decode_jpeg(file.read_bytes()) for file in files])
+
+
+def _rate(count: int, work: Any) -> None:
+    """Prints images per second, the best of several times."""
+    torch.set_num_threads(1)
+    seconds = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begin)
+    print("RATE", count / min(seconds), flush=True)
+
+
+def loader_reference(num_workers: int = 2) -> None:
+    """The recipe of torchvision: PIL, random crop and flip, tensor, normalised."""
+    from torchvision import datasets
+    from torchvision.transforms import v2
+
+    steps = [v2.RandomCrop(224), v2.RandomHorizontalFlip(), v2.PILToTensor()]
+    steps += [v2.ToDtype(torch.float32, scale=True)]
+    steps += [v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+    data = datasets.ImageFolder("jpegs/train", v2.Compose(steps))
+    loader = torch.utils.data.DataLoader(
+        data, 64, shuffle=True, num_workers=num_workers, persistent_workers=num_workers > 0
+    )
+    _rate(len(data), lambda: [None for _ in loader])
+
+
+def loader_ours(num_workers: int = 2, transform: bool = True) -> None:
+    """This project's loader, and what it does to a batch on the device that trains."""
+    from core.batches import transformed
+    from data import DInterface
+
+    arguments = {"root": "jpegs", "min_scale": None}
+    data = DInterface("image_folder", arguments, num_workers=num_workers, test_fraction=0)
+    loader, part = data.train_dataloader(), data.part("train")
+    loader.dataset.finishes = False
+    _rate(len(part), lambda: [transform and transformed(part, batch) for batch in loader])
+
+
+def loader_raw() -> None:
+    """The same in one process, up to the batch that would go to the device."""
+    loader_ours(num_workers=0, transform=False)
+
+
+def memory(size: int = 130_000) -> None:
+    """Memory of all processes while four workers load 400 MB that are held in memory."""
+    from benchmark import Vectors
+    from data import DInterface
+
+    data = DInterface(Vectors(size), num_workers=4, val_fraction=0, test_fraction=0)
+    processes, iterator = Path(f"/proc/{os.getpid()}/task"), iter(data.train_dataloader())
+    for _ in range(size // 64 // 2):
+        next(iterator)
+    children = [c for task in processes.iterdir() for c in (task / "children").read_text().split()]
+    kilobytes = 0
+    for process in [str(os.getpid()), *children]:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        kilobytes += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    print("RATE", kilobytes / 1e6, flush=True)
+    os._exit(0)
+
+
+def memory_empty() -> None:
+    """The same with next to no data."""
+    memory(10_000)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.getcwd())
+    globals()[sys.argv[1]]()
