@@ -211,7 +211,7 @@ PARSED = [
     ("--mode up", r"--mode up: expected one of 'min', 'max' or null"),
     ("--task guess", r"--task guess: expected one of 'classification'"),
     ("--lr_interval never", r"--lr_interval never: expected one of 'step', 'epoch'"),
-    ("--loggers [wandb]", r"--loggers \[wandb\]: expected .*'tensorboard', 'csv'"),
+    ("--loggers [neptune]", r"--loggers \[neptune\]: expected .*'tensorboard', 'csv'"),
     ("--monitor", r"--monitor needs a value"),
     ("--model_name clash_net --batch_size 8", r"--batch_size VALUE or --model.batch_size VALUE"),
     ("--model_name clash_net --batch_size small", r"--batch_size small: expected int.*--model.b"),

@@ -197,6 +197,8 @@ def main(arguments: list[str]) -> int:
         print(f"stopped{hint}", file=sys.stderr)
         requeue()
         return 128 + Stopped.last
+    finally:
+        gc.unfreeze()
     return 0
 
 

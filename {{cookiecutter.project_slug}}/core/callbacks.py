@@ -162,7 +162,7 @@ def make_loggers(
         loggers: Which to use; by default tensorboard and csv (metrics.csv).
 
     Raises:
-        UsageError: A package is not installed.
+        UsageError: A package is not installed, or a service can't be used.
     """
     saved = read(checkpoint) if checkpoint else None
     ids = read_run(folder).get("loggers", {})
@@ -186,11 +186,18 @@ def make_loggers(
             run_id=ids.get("MLFlowLogger"),
         ),
     }
-    try:
-        return [makers[name]() for name in loggers or ("tensorboard", "csv")]
-    except ModuleNotFoundError as error:
-        hint = "type uv sync --extra loggers"
-        raise UsageError(f"--loggers {loggers}: {error}; {hint}") from error
+    found: list[Any] = []
+    for name in loggers or ("tensorboard", "csv"):
+        try:
+            found.append(makers[name]())
+            if name in ("wandb", "mlflow"):
+                assert found[-1].experiment  # what is wrong with a service, it says now
+        except ModuleNotFoundError as error:
+            hint = "type uv sync --extra loggers"
+            raise UsageError(f"--loggers {name}: {error}; {hint}") from error
+        except Exception as error:
+            raise UsageError(f"--loggers {name}: {error}") from error
+    return found
 
 
 def _csv_logger(place: dict[str, Any], file: Path, saved: dict[str, Any] | None) -> CSVLogger:
