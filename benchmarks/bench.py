@@ -150,6 +150,27 @@ def processes(bench: Bench) -> None:
     bench.compare(ours, ("epoch on two processes, to PyTorch's DDP", "1.05", theirs))
 
 
+def gpu(bench: Bench) -> None:
+    """ResNet-50 in half precision, and tiny steps, on data that stays on a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    long = (*LONG, "--on_device", "true", "--max_epochs", "4")
+    tuned = "--precision bf16-mixed --compile default --channels_last true --batch_size 256".split()
+    network = "--dataset benchmark:Photographs --model_name torchvision:resnet50".split()
+    bench.compare(
+        bench.main(*network, "--num_classes", "1000", *tuned, *long),
+        (
+            "epoch of ResNet-50 on a GPU, to a tuned loop",
+            "1.02",
+            bench.loop("photographs", BATCH="256"),
+        ),
+    )
+    loop = bench.loop("vectors_on_device")
+    bench.compare(bench.main(*MLP, *long), ("epoch of tiny steps on a GPU", "1.3", loop))
+
+
 def images(bench: Bench) -> None:
     """A folder of 256x256 photographs, quality 90, cut to 224x224 and flipped at random."""
     reference = bench.loop("loader_reference")
@@ -205,7 +226,7 @@ def main(project: Path) -> None:
     shutil.copy(HERE / "benchmark.py", project / "data/benchmark.py")
     make_photographs(project / "jpegs")
     begin = time.perf_counter()
-    for part in (start_up, small_data, ordinary_steps, processes, images, memory, template):
+    for part in (start_up, small_data, ordinary_steps, processes, gpu, images, memory, template):
         part(bench)
     about = [f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"]
     about += [f"Python {platform.python_version()}, torch {torch.__version__}"]

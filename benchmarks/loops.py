@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 def _train(
     net: nn.Module, data: Any, epochs: int, fused: bool | None = None, rank: int = 0
@@ -22,12 +24,15 @@ def _train(
     for epoch in range(epochs):
         begin = time.perf_counter()
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(epoch))
+        order = order.to(inputs.device)
         own = order[rank :: int(os.environ.get("WORLD_SIZE", 1))]
         for indices in own.split(int(os.environ.get("BATCH", 64))):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(net(inputs[indices]), targets[indices])
             loss.backward()
             optimizer.step()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
     if rank == 0:
         print("SECONDS", *seconds, flush=True)
@@ -50,6 +55,28 @@ def vectors(fused: bool | None = None) -> None:
 def vectors_fused() -> None:
     """The same, the optimizer in one kernel."""
     vectors(fused=True)
+
+
+def vectors_on_device() -> None:
+    """The same with data and network on a GPU."""
+    from benchmark import Vectors
+
+    data = torch.utils.data.TensorDataset(*[t.to(DEVICE) for t in Vectors().tensors])
+    _train(_mlp().to(DEVICE), data, epochs=4, fused=True)
+
+
+def photographs(size: int = 5120) -> None:
+    """ResNet-50 as fast as PyTorch has it."""
+    from benchmark import Photographs
+    from torchvision.models import resnet50
+
+    torch.set_float32_matmul_precision("high")
+    net = resnet50().to(DEVICE, memory_format=torch.channels_last)
+    net.compile()
+    inputs, targets = (t.to(DEVICE) for t in Photographs(size).tensors)
+    inputs = inputs.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        _train(net, torch.utils.data.TensorDataset(inputs, targets), epochs=4, fused=True)
 
 
 def pictures() -> None:

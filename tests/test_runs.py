@@ -217,6 +217,18 @@ class TestResume:
         steps = [event.step for event in events.Scalars("val_loss")]
         assert steps == [19, 39, 59, 79]
 
+    def test_killed_after_training(self, project: Project, base: Path) -> None:
+        """What is left is to test."""
+        shutil.copytree(base.parent, base.parents[1] / "untested")
+        folder = project.of("untested")
+        results = json.loads((folder / "metrics.json").read_text())
+        (folder / "metrics.json").unlink()
+        facts = json.loads((folder / "run.json").read_text()) | {"state": "running"}
+        (folder / "run.json").write_text(json.dumps(facts))
+        project.run("--resume", "untested")
+        assert json.loads((folder / "metrics.json").read_text()) == results
+        assert project.state("untested") == "finished"
+
     @pytest.mark.parametrize(
         "words", ["--model_name resnet", "--dropout 0.5", "--batch_size 8", "--lr 1", "--seed 3"]
     )

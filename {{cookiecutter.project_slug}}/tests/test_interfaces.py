@@ -313,6 +313,16 @@ class TestMInterface:
         expected = nn.functional.cross_entropy(logits, targets)
         assert found["val_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
+    def test_metrics_outlive_a_stop_before_the_first_step(self) -> None:
+        """What a resumed run has not yet taken over goes into the next checkpoint as it is."""
+        model = MInterface(Net())
+        checkpoint: dict[str, Any] = {"train_scores": [{"states": {}, "kept": []}]}
+        model.trainer = trainer()
+        model.on_load_checkpoint(checkpoint)
+        again: dict[str, Any] = {}
+        model.on_save_checkpoint(again)
+        assert again == checkpoint
+
     @pytest.mark.parametrize("fused", [None, False])
     def test_the_optimizer_is_fused_unless_told_otherwise(self, fused: bool | None) -> None:
         fit = trainer(max_epochs=1, limit_train_batches=1)
