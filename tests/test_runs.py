@@ -217,17 +217,23 @@ class TestResume:
         steps = [event.step for event in events.Scalars("val_loss")]
         assert steps == [19, 39, 59, 79]
 
-    def test_killed_after_training(self, project: Project, base: Path) -> None:
+    @pytest.mark.parametrize("stops_early", [False, True])
+    def test_killed_after_training(self, project: Project, stops_early: bool) -> None:
         """What is left is to test."""
-        shutil.copytree(base.parent, base.parents[1] / "untested")
-        folder = project.of("untested")
+        epochs = ("--patience", "1", "--min_delta", "9") if stops_early else ("--max_epochs", "2")
+        project.run(*NOISY, *epochs, "--name", "untested")
+        folder = max((project.folder / "runs/untested").iterdir())
         results = json.loads((folder / "metrics.json").read_text())
         (folder / "metrics.json").unlink()
         facts = json.loads((folder / "run.json").read_text()) | {"state": "running"}
         (folder / "run.json").write_text(json.dumps(facts))
-        project.run("--resume", "untested")
+        shown = project.run("--resume", folder)
+        assert ("this run has stopped early" in shown) is stops_early
         assert json.loads((folder / "metrics.json").read_text()) == results
-        assert project.state("untested") == "finished"
+        assert load(folder)["epoch"] == 2
+        if stops_early:
+            project.run("--resume", folder, "--patience", "2")
+            assert load(folder)["epoch"] == 3
 
     @pytest.mark.parametrize(
         "words", ["--model_name resnet", "--dropout 0.5", "--batch_size 8", "--lr 1", "--seed 3"]

@@ -77,10 +77,28 @@ def make_callbacks(
     if trainer.get("enable_model_summary") is not False:
         found += [NetworkSummary(max_depth=2)]
     if stop_early:
-        found += [cb.EarlyStopping(**watch, **(early_stopping or {}))]
+        found += [EarlyStopping(**watch, **(early_stopping or {}))]
     if trainer.get("logger"):
         found += [cb.LearningRateMonitor(**(lr_monitor or {}))]
     return found
+
+
+class EarlyStopping(cb.EarlyStopping):
+    """Lightning's, which also stops a run that had stopped already when it goes on."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over what was counted; how long to wait may be another number now."""
+        super().load_state_dict(state_dict | {"patience": self.patience})
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts what was loaded."""
+        reasons = cb.early_stopping.EarlyStoppingReason
+        has_waited = self.wait_count >= self.patience
+        if self.stopping_reason is reasons.PATIENCE_EXHAUSTED and not has_waited:
+            self.stopping_reason = reasons.NOT_STOPPED
+        if self.stopping_reason is not reasons.NOT_STOPPED:
+            trainer.should_stop = True
+            pl_module.print("this run has stopped early; to train on, type --patience VALUE")
 
 
 class ProgressBar(cb.RichProgressBar):
