@@ -108,7 +108,7 @@ def ddp() -> None:
 
     torch.distributed.init_process_group("gloo")
     net = nn.parallel.DistributedDataParallel(resnet18(num_classes=10))
-    _train(net, Pictures(), epochs=8, fused=True, rank=torch.distributed.get_rank())
+    _train(net, Pictures(), epochs=5, fused=True, rank=torch.distributed.get_rank())
     torch.distributed.destroy_process_group()
 
 
