@@ -9,7 +9,7 @@ UV := $(if $(shell command -v uv),,.tools/bin/uv)
 export PATH := $(PATH):$(CURDIR)/.tools/bin
 
 # Cookiecutter would copy caches out of the template folder.
-export PYTHONDONTWRITEBYTECODE := 1
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.tools/pycache
 export RUFF_NO_CACHE := true
 # An environment that happens to be active is not the one meant.
 unexport VIRTUAL_ENV
@@ -32,7 +32,7 @@ demo: | $(UV)
 	cd demo && uv sync && uv run python main.py
 
 test: lint
-	$(RUN)pytest
+	$(RUN)pytest --numprocesses auto --dist loadfile
 
 test-fast: .venv/ready
 	$(RUN)pytest -m "not slow and not chaos"
@@ -45,7 +45,7 @@ bench: .venv/ready
 	rm -rf .tools/bench
 	$(RUN)cookiecutter . --no-input --default-config --output-dir .tools/bench project_name=Bench
 	cd .tools/bench/bench && uv sync
-	COOKIECUTTER=$(CURDIR)/$(RUN)cookiecutter PYTHONDONTWRITEBYTECODE= \
+	COOKIECUTTER=$(CURDIR)/$(RUN)cookiecutter \
 		.tools/bench/bench/.venv/bin/python benchmarks/bench.py .tools/bench/bench
 
 lint: .venv/ready

@@ -13,9 +13,9 @@ from cookiecutter.main import cookiecutter
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 
-# Cookiecutter copies whatever lies in the template folder, byte code too.
-sys.dont_write_bytecode = True
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+# Cookiecutter copies whatever lies in the template folder, byte code too: it goes elsewhere.
+CACHE = str(ROOT / ".tools" / "pycache")
+sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", CACHE)
 
 Bake = Callable[..., Path]
 
@@ -33,6 +33,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("GIT_AUTHOR", "GIT_COMMITTER"):
             patch.setenv(f"{name}_NAME", "Test")
             patch.setenv(f"{name}_EMAIL", "test@example.com")
+        patch.setenv("OMP_NUM_THREADS", "1")  # tests run side by side
         # An active environment would be taken for the project's own by uv.
         for name in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "PYTHONPATH", "PYTEST_ADDOPTS"):
             patch.delenv(name, raising=False)

@@ -456,7 +456,7 @@ def broken(bake: Bake) -> Path:
 
 def environment() -> dict[str, str]:
     """No GPU, one thread."""
-    return os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return os.environ | {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
 
 
 def type_all(project: Path, lines: list[str], target: Path, *good: str) -> list[dict[str, Any]]:

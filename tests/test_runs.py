@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = ("--model_name", "mlp", "--enable_progress_bar", "false", "--enable_model_summary", "false")
 NOISY = (*QUICK, "--dropout", "0.2")  # and augmentation is on by default
+LONG = ("--max_epochs", "1000", "--stop_early", "false")
 FAKE = ("--data.image_size", "[1,8,8]", "--num_classes", "10")
 DDP = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--batch_size", "16")
 
@@ -44,7 +45,7 @@ class Project:
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "120"} | env,
+            env=os.environ | {"COLUMNS": "120"} | env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -182,13 +183,13 @@ class TestSignals:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_exit_codes(self, project: Project, number: int, code: int) -> None:
         name = f"signal_{code}"
-        process = project.start(*NOISY, "--max_epochs", "1000", "--name", name)
+        process = project.start(*NOISY, *LONG, "--name", name)
         assert project.kill(process, name, 1, number) == code
         assert project.state(name) == "interrupted"
         assert (project.of(name) / "checkpoints/last.ckpt").is_file()
 
     def test_the_state_after_a_kill(self, project: Project) -> None:
-        process = project.start(*NOISY, "--max_epochs", "1000", "--name", "killed")
+        process = project.start(*NOISY, *LONG, "--name", "killed")
         while not (project.of("killed") / "checkpoints/last.ckpt").exists():
             time.sleep(0.05)
         assert project.state("killed") == "running"
@@ -461,7 +462,7 @@ def test_two_hosts(project: Project) -> None:
                 subprocess.Popen(
                     ["ip", "netns", "exec", host, *torchrun],
                     cwd=project.folder,
-                    env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": cable},
+                    env=os.environ | {"GLOO_SOCKET_IFNAME": cable},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,

@@ -272,7 +272,7 @@ def test_third_party(crowded: Path, tmp_path: Path, start: int) -> None:
         subprocess.run(
             [sys.executable, "_run_cases.py", str(todo), str(done)],
             cwd=crowded,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"},
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
             stdout=out,
             stderr=subprocess.STDOUT,
             timeout=CHUNK_TIMEOUT,
