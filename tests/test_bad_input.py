@@ -313,6 +313,7 @@ BUILT = [
     ("--val_fraction -0.1", r"--val_fraction -0.1 .*expected 0 or more"),
     ("--lr_scheduler plateau --warmup_steps 5", r"--warmup_steps 5 needs --lr_interval step"),
     ("--warmup_steps -5", r"--warmup_steps -5: expected 0 or more"),
+    ("--lr_scheduler step --step_size 0", r"--lr_scheduler step: .+ zero"),
     ("--lr_scheduler step", r"StepLR needs step_size; type --step_size VALUE"),
     ("--lr_scheduler one_cycle --pct_start 2", r"--lr_scheduler one_cycle: .*pct_start"),
     ("--lr_scheduler one_cycle --max_epochs -1", r"--lr_scheduler one_cycle needs a length"),

@@ -1,4 +1,4 @@
-"""A generated project passes its own checks, installs for real, and does what the READMEs say."""
+"""A generated project installs for real, and does what the READMEs say: its own checks, too."""
 
 import os
 import re
@@ -12,12 +12,6 @@ import pytest
 from .conftest import ROOT, TEMPLATE, Bake, copy_repository, run
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "mypy .", "pytest"])
-def test_own_checks(project: Path, command: str) -> None:
-    """Lint, format, types and tests are green as generated."""
-    run([sys.executable, "-m", *command.split()], project)
 
 
 class Block(NamedTuple):

@@ -98,7 +98,7 @@ class EarlyStopping(cb.EarlyStopping):
             self.stopping_reason = reasons.NOT_STOPPED
         if self.stopping_reason is not reasons.NOT_STOPPED:
             trainer.should_stop = True
-            pl_module.print("this run has stopped early; to train on, type --patience VALUE")
+            pl_module.print("this run has stopped early; to train on, type --stop_early false")
 
 
 class ProgressBar(cb.RichProgressBar):

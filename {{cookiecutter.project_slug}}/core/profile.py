@@ -79,6 +79,8 @@ class TimeProfiler(Profiler):
             num_workers: Processes that loaded the data.
         """
         total = sum(self.seconds.values())
+        if not total:  # the run had ended already
+            return
         table = Table("part of training", "seconds", "share")
         for part, seconds in [*self.seconds.items(), ("total", total)]:
             table.add_row(part, f"{seconds:.2f}", f"{seconds / total:.0%}")

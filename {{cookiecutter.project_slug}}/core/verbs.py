@@ -76,28 +76,29 @@ def fit(
     _check(job)
     ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
     with recorded(job.folder, seed=run_seed(), loggers={k: v for k, v in ids.items() if v}):
+        changes = {}
         try:
             _train(job, init_from, profile)
-            changes = {}
-        except RuntimeError as error:
-            changes = _smaller_batch(job) if auto_batch and is_oom_error(error) else {}
-            if not changes:
-                if is_oom_error(error):
-                    error.add_note("--auto_batch true goes on with smaller batches")
+        except Exception as error:
+            if not _is_out_of_memory(error) or job.data.batch_size == 1:
                 raise
+            size, times = job.data.batch_size // 2, job.trainer.accumulate_grad_batches * 2
+            words = f"--batch_size {size} --accumulate_grad_batches {times}"
+            if not auto_batch or job.trainer.world_size > 1:
+                hint = "--auto_batch true does so by itself, in one process"
+                error.add_note(f"to use less memory, type {words}; {hint}")
+                raise
+            print(f"out of memory; going on with {words}")
+            changes = {"batch_size": size, "trainer.accumulate_grad_batches": times}
         if changes:  # here nothing holds on to what took the memory
             raise TryAgain(changes)
 
 
-def _smaller_batch(job: Job) -> dict[str, int]:
-    """Half the batch, twice accumulated; nothing if that can't be."""
-    size, times = job.data.batch_size, job.trainer.accumulate_grad_batches
-    if size == 1 or job.trainer.world_size > 1:
-        return {}
-    changes = {"batch_size": size // 2, "trainer.accumulate_grad_batches": times * 2}
-    words = " ".join(f"--{key.rpartition('.')[2]} {value}" for key, value in changes.items())
-    print(f"out of memory with {size} samples at once; going on with {words}")
-    return changes
+def _is_out_of_memory(error: Exception) -> bool:
+    """Of a device, of the host, or of a process that loads data and was killed for it."""
+    texts = ("out of memory", "allocate memory", "killed by signal: Killed")
+    found = isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+    return found or is_oom_error(error)
 
 
 def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule, DInterface]:

@@ -86,7 +86,7 @@ class ImageFolder(datasets.ImageFolder):
         images = torch.empty(len(chosen), self.image_size, self.image_size, 3, dtype=torch.uint8)
         images = images.permute(0, 3, 1, 2)  # (B, 3, H, W); in memory as files have it
         for image, (file, _) in zip(images, chosen, strict=True):
-            image.copy_(self.cut(_read(file)))
+            image.copy_(self.cut(_read(file, is_fast=self.augment)))
         return images, torch.tensor([label for _, label in chosen])
 
     def transform_batch(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -100,10 +100,11 @@ class ImageFolder(datasets.ImageFolder):
         return images, labels
 
 
-def _read(file: str) -> Tensor:
-    """An image, (3, H, W), uint8."""
+def _read(file: str, is_fast: bool) -> Tensor:
+    """An image, (3, H, W), uint8; read fast, its values differ by one or two of 255."""
     try:  # the fastest decoder of JPEG files
-        pixels = simplejpeg.decode_jpeg(Path(file).read_bytes())
+        content = Path(file).read_bytes()
+        pixels = simplejpeg.decode_jpeg(content, fastdct=is_fast, fastupsample=is_fast)
     except ValueError:  # another type of file
         with Image.open(file) as image:
             pixels = np.array(image.convert("RGB"))

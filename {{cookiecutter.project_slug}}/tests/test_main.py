@@ -294,11 +294,41 @@ class Hungry(nn.Module):
 """
 
 
+HEAVY = """
+import os
+import signal
+
+import torch
+
+
+class Heavy(torch.utils.data.Dataset):
+    num_classes = 10
+
+    def __len__(self):
+        return 200
+
+    def __getitem__(self, index):
+        return torch.rand(1, 8, 8), index % 10
+
+    def get_batch(self, indices):
+        if len(indices) > 16 and torch.utils.data.get_worker_info():
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does
+        return torch.rand(len(indices), 1, 8, 8), indices % 10
+"""
+
+
+def test_out_of_memory_while_loading(run: Run, project: Path) -> None:
+    (project / "data/heavy.py").write_text(HEAVY)
+    words = ("--model_name", "mlp", "--dataset", "heavy", "--max_epochs", "1", "--num_workers", "1")
+    shown = run(*words, "--auto_batch", "true").stdout
+    assert "going on with --batch_size 16 --accumulate_grad_batches 4" in shown
+
+
 def test_out_of_memory(run: Run, project: Path) -> None:
     (project / "model/hungry.py").write_text(HUNGRY)
     words = ("--model_name", "hungry", "--max_epochs", "3", "--enable_progress_bar", "false")
     shown = run(*words, code=1).stderr
-    assert "CUDA out of memory" in shown and "--auto_batch true goes on" in shown
+    assert "CUDA out of memory" in shown and "--batch_size 32 --accumulate_grad_batches 2; --auto_batch" in shown
     shown = run(*words, "--auto_batch", "true", "--name", "small").stdout
     assert "going on with --batch_size 16 --accumulate_grad_batches 4" in shown
     folder = project / "runs/small/version_0"
