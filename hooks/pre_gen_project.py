@@ -1,4 +1,4 @@
-"""Refuses a slug that cannot be a folder and a project name, and says what to type instead."""
+"""Refuses answers that a Python package can't have, and says what to type instead."""
 
 import json
 import keyword
@@ -25,6 +25,11 @@ def clean(slug):
         words = f"project-{words}".strip("-")
     return f"{words}-project" if words in TAKEN else words
 
+
+email = json.loads({{ cookiecutter.email | tojson | tojson }})
+word = r"[\w!#$%&'*+/=?^`{|}~-]+"
+if email and not re.fullmatch(rf"{word}(\.{word})*@([a-zA-Z0-9-]+\.)+[a-zA-Z0-9-]+", email, re.A):
+    sys.exit(f"email {ascii(email)} is no address: type one such as you@example.com")
 
 # The answer itself: cookiecutter.json has put a harmless folder name in place of one that is none.
 slug = json.loads({{ cookiecutter.__slug_answer | tojson | tojson }})

@@ -158,6 +158,25 @@ def test_suggested_slug_is_accepted(bake: Bake, slug: str) -> None:
     assert bake(project_slug=slug).name == slug
 
 
+@pytest.mark.parametrize(
+    ("email", "is_fine"),
+    [("", True), ("a.b+c@x-y.org", True), ("no address", False), ("a@b", False), ("@", False)],
+)
+def test_email(
+    bake: Bake, tmp_path: Path, capfd: pytest.CaptureFixture[str], email: str, is_fine: bool
+) -> None:
+    """Setuptools builds no package with what is no address."""
+    if is_fine:
+        assert (
+            f'email = "{email}"' in (bake(email=email) / "pyproject.toml").read_text() or not email
+        )
+    else:
+        with pytest.raises(FailedHookException):
+            bake(email=email, output_dir=tmp_path)
+        shown = capfd.readouterr().err
+        assert shown == f"email {email!r} is no address: type one such as you@example.com\n"
+
+
 def test_command_line(tmp_path: Path) -> None:
     """`cookiecutter . --no-input` works, says what to do next, and `--replay` repeats it."""
     command = [sys.executable, "-m", "cookiecutter", str(ROOT)]

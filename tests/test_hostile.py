@@ -68,7 +68,7 @@ def test_text_arrives(
     metadata = contents["pyproject.toml"]["project"]
     assert metadata["name"] == "hostile"
     assert metadata["description"] == description
-    assert metadata["authors"] == [{"name": author, "email": email}]
+    assert metadata["authors"] == [{"name": author} | ({"email": email} if email else {})]
     # Where a line is all there is room for, white space becomes single spaces.
     assert readme.startswith(f"# {' '.join(project_name.split())}\n")
     assert description in readme

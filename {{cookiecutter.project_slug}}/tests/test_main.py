@@ -328,7 +328,8 @@ def test_out_of_memory(run: Run, project: Path) -> None:
     (project / "model/hungry.py").write_text(HUNGRY)
     words = ("--model_name", "hungry", "--max_epochs", "3", "--enable_progress_bar", "false")
     shown = run(*words, code=1).stderr
-    assert "CUDA out of memory" in shown and "--batch_size 32 --accumulate_grad_batches 2; --auto_batch" in shown
+    assert "CUDA out of memory" in shown
+    assert "--batch_size 32 --accumulate_grad_batches 2; --auto_batch true" in shown
     shown = run(*words, "--auto_batch", "true", "--name", "small").stdout
     assert "going on with --batch_size 16 --accumulate_grad_batches 4" in shown
     folder = project / "runs/small/version_0"
