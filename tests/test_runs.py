@@ -359,6 +359,17 @@ def test_a_full_disk(project: Project, tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="compiles for the CPU with g++")
+def test_compiled(project: Project) -> None:
+    """Its checkpoints know nothing of it, and it goes on without."""
+    words = ("--max_epochs", "2", "--name", "compiled", "--compile", "default")
+    shown = project.run("--model_name", "mlp", "--enable_progress_bar", "false", *words)
+    assert "compiled (default)" in " ".join(shown.split())
+    assert not [name for name in load(project.of("compiled"))["state_dict"] if "_orig" in name]
+    project.run("--resume", "compiled", "--max_epochs", "3", "--compile", "null")
+    assert load(project.of("compiled"))["epoch"] == 3
+
+
 def test_eight_runs_at_once(project: Project) -> None:
     words = (*QUICK, "--max_epochs", "1", "--limit_train_batches", "2", "--name", "crowd")
     started = [project.start(*words) for _ in range(8)]

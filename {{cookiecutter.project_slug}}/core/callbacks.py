@@ -132,8 +132,8 @@ class NetworkSummary(cb.RichModelSummary):
         parts += ["channels last"] * bool(getattr(pl_module, "channels_last", False))
         if mode := getattr(pl_module, "compile_mode", None):
             parts += [f"compiled ({mode})"]
-        workers = getattr(trainer.train_dataloader, "num_workers", 0)
-        pl_module.print(", ".join([*parts, f"{workers or 'no'} workers load the data"]))
+        parts += [f"num_workers {getattr(trainer.train_dataloader, 'num_workers', 0)}"]
+        pl_module.print(", ".join(parts))
 
     @staticmethod
     def summarize(summary_data: Any, *numbers: Any, **named: Any) -> None:

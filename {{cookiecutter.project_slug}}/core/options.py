@@ -64,16 +64,11 @@ SECTIONS = {
     "trainer": Section("pytorch_lightning:Trainer"),
 }
 _SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
-# What makes no difference to a run: it may be changed when it goes on.
+# What makes no difference to network and data: it may be changed when a run goes on.
 _FREE = (
-    "trainer.",
-    "early_stopping.",
-    "stop_early",
-    "checkpoint",
-    "lr_monitor.",
-    "loggers",
-    "num_workers",
-    "resume",
+    *("trainer.", "early_stopping.", "stop_early", "checkpoint", "lr_monitor.", "loggers"),
+    *("num_workers", "on_device", "compile", "channels_last", "float32_matmul_precision"),
+    *("resume", "profile", "auto_batch"),
 )
 _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
 
@@ -243,7 +238,7 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
     for key, value in options.values.items():
         before = recorded.get(key, options.known()[key].default)
         if options.run_folder and value != before and not key.startswith(free):
-            options.changed.append(f"{key}={value}")
+            options.changed.append(f"{key}={'null' if value is None else value}")
     if options.changed and "resume" in options.values:
         hint = "a run goes on as it began; start a new one from its weights: --init_from"
         raise UsageError(f"--{options.changed[0].replace('=', ' ')}: {hint} {options.run_folder}")

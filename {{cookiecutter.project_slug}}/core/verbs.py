@@ -62,7 +62,7 @@ def fit(
     Args:
         job: What to train.
         resume: An earlier run to go on with, exactly where it was: last, its name or its folder.
-            Its options hold; trainer and loader options may be changed.
+            Its options hold; those that leave network and data as they are may be changed.
         init_from: A run, or a file with weights, to begin with the weights of. Those that do not
             fit are left out and named.
         profile: Whether to tell in a table where the time goes.

@@ -303,10 +303,14 @@ class DInterface(pl.LightningDataModule):
         """How many processes keep up with training."""
         if self.on_device or not isinstance(part, Batches):
             return 0
-        begin = time.perf_counter()
-        part[0]
-        if time.perf_counter() - begin < 0.01:
-            return 0
+        for _ in range(3):  # the first may take longer
+            begin = time.perf_counter()
+            part[0]
+            seconds = time.perf_counter() - begin
+            if seconds < 0.01:
+                return 0
+            if seconds > 0.1:
+                break
         devices = self.trainer.num_devices if self.trainer is not None else 1
         return min(8, suggested_max_num_workers(devices))
 
