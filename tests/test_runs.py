@@ -578,6 +578,7 @@ class TestUse:
         found = json.loads((run / "run.json").read_text())
         assert found["state"] == "finished" and found["seed"] == 0 and found["epochs"] == 3
         assert found["packages"]["torch"] == torch.__version__.partition("+")[0]
+        assert found["devices"][0] == f"{os.cpu_count()} cores" and "cuda" in found
         assert found["commands"][0][1:3] == ["--model_name", "mlp"]
         assert found["commit"] == "", "nothing is committed yet"
         assert "+class Digits(" in (run / "uncommitted.diff").read_text()

@@ -75,7 +75,10 @@ def fit(
     """
     _check(job)
     ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
-    with recorded(job.folder, seed=run_seed(), loggers={k: v for k, v in ids.items() if v}):
+    facts: dict[str, Any] = {"loggers": {name: id for name, id in ids.items() if id}}
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    facts |= {"cuda": torch.version.cuda, "devices": [f"{os.cpu_count()} cores", *gpus]}
+    with recorded(job.folder, seed=run_seed(), **facts):
         changes = {}
         try:
             _train(job, init_from, profile)
