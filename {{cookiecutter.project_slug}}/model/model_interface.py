@@ -176,8 +176,8 @@ class MInterface(pl.LightningModule):
         if stage == "train":
             if not loss.isfinite():
                 self.failure = RunError(self._diagnose(inputs))
-                if self.trainer.world_size == 1:  # else all processes stop together
-                    raise self.failure
+                if self.trainer.world_size == 1 or not self.trainer.checkpoint_callbacks:
+                    raise self.failure  # else LastCheckpoint stops all processes together
             if len(self._saved_scores) == self.trainer.world_size:
                 self.train_scores.restore(self._saved_scores[self.global_rank])
             self._saved_scores = []
@@ -227,7 +227,8 @@ class MInterface(pl.LightningModule):
         )
         batch = self.trainer.fit_loop.epoch_loop.batch_idx
         place = f"step {self.global_step} (epoch {self.current_epoch}, batch {batch})"
-        return f"the loss of {place} is not finite; {layer}; last.ckpt is of before"
+        saved = "; last.ckpt is of before" if self.trainer.checkpoint_callbacks else ""
+        return f"the loss of {place} is not finite; {layer}{saved}"
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves what the training metrics have summed up in this epoch."""
