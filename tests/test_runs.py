@@ -217,6 +217,36 @@ class TestResume:
         steps = [event.step for event in events.Scalars("val_loss")]
         assert steps == [19, 39, 59, 79]
 
+    def test_killed_after_the_best_was_saved(self, project: Project) -> None:
+        """And before last.ckpt: it is saved again under the same name."""
+        words = (*NOISY, "--lr_scheduler", "null", "--name", "twice")
+        project.run(*words, "--max_epochs", "1")
+        folder = project.of("twice")
+        before = (folder / "checkpoints/last.ckpt").read_bytes()
+        project.run("--resume", "twice", "--max_epochs", "2")
+        saved = {file.name for file in (folder / "checkpoints").iterdir()}
+        (folder / "checkpoints/last.ckpt").write_bytes(before)
+        project.run("--resume", "twice")
+        assert {file.name for file in (folder / "checkpoints").iterdir()} == saved
+
+    def test_killed_while_rows_are_rewritten(self, project: Project, tmp_path: Path) -> None:
+        """No moment at which metrics.csv lacks a row that it had."""
+        code = (
+            "import csv, os, pathlib, signal\n"
+            "from core.callbacks import _MetricsFile\n"
+            f"folder = pathlib.Path({str(tmp_path)!r})\n"
+            "writer = _MetricsFile(folder, 0)\n"
+            "for name in ('one', 'two'):\n"
+            "    writer.log_metrics({name: 1.0}, 0)\n"
+            "    writer.save()\n"
+            "csv.DictWriter.writeheader = lambda self: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "writer.log_metrics({'three': 1.0}, 0)\n"
+            "writer.save()\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=project.folder)
+        assert done.returncode == -signal.SIGKILL
+        assert [{*row} for row in rows(tmp_path)] == [{"one", "step"}, {"two", "step"}]
+
     @pytest.mark.parametrize("stops_early", [False, True])
     def test_killed_after_training(self, project: Project, stops_early: bool) -> None:
         """What is left is to test."""

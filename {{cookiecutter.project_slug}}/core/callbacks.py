@@ -24,6 +24,7 @@ from pytorch_lightning.loggers import (
     TensorBoardLogger,
     WandbLogger,
 )
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
 from core import lookup
 from core.checkpoints import LastCheckpoint, read
@@ -183,13 +184,14 @@ def make_loggers(
         UsageError: A package is not installed, or a service can't be used.
     """
     saved = read(checkpoint) if checkpoint else None
+    rows = saved.get("logged_rows", 0) if saved else 0
     ids = read_run(folder).get("loggers", {})
     place: dict[str, Any] = {"save_dir": folder, "name": "", "version": ""}
     makers: dict[str, Callable[[], Logger]] = {
         "tensorboard": lambda: TensorBoardLogger(
             **place, purge_step=saved and saved["global_step"]
         ),
-        "csv": lambda: _csv_logger(place, folder / "metrics.csv", saved),
+        "csv": lambda: _csv_logger(place, folder, rows),
         "wandb": lambda: WandbLogger(
             name=run_name(folder),
             save_dir=folder,
@@ -218,21 +220,41 @@ def make_loggers(
     return found
 
 
-def _csv_logger(place: dict[str, Any], file: Path, saved: dict[str, Any] | None) -> CSVLogger:
-    """A logger that keeps the rows of before; Lightning's own deletes them."""
-    logger, kept = CSVLogger(**place), file.with_name(".metrics.csv.kept")
-    if saved and not is_helper():
-        if file.exists() and not kept.exists():  # else a resumed run was killed just here
-            file.replace(kept)
-        if kept.exists():
-            with kept.open(newline="") as lines:
-                rows = [*csv.DictReader(lines)][: saved.get("logged_rows", 0)]
-            logger.experiment.metrics.extend(
-                {name: value for name, value in row.items() if value} for row in rows
-            )
-            logger.save()
-            kept.unlink()
+def _csv_logger(place: dict[str, Any], folder: Path, rows: int) -> CSVLogger:
+    """A logger that keeps the rows of before."""
+    logger = CSVLogger(**place)
+    if not is_helper():
+        logger._experiment = _MetricsFile(folder, rows)
     return logger
+
+
+class _MetricsFile(ExperimentWriter):
+    """`metrics.csv`, of which no kill takes a row: it is replaced where Lightning writes over it.
+
+    Args:
+        folder: Where it is.
+        rows: How many of its rows to keep.
+    """
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self.file, self.rows = folder / "metrics.csv", rows
+        super().__init__(str(folder))
+
+    def _check_log_dir_exists(self) -> None:
+        if self.rows and self.file.exists():
+            with self.file.open(newline="") as lines:
+                self.metrics_keys = next(csv.reader(lines))
+            self._rewrite_with_new_header(self.metrics_keys, self.rows)
+        else:
+            self.file.unlink(missing_ok=True)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str], rows: int | None = None) -> None:
+        part = self.file.with_name(".metrics.csv.part")
+        with self.file.open(newline="") as old, part.open("w", newline="") as new:
+            writer = csv.DictWriter(new, fieldnames)
+            writer.writeheader()
+            writer.writerows(itertools.islice(csv.DictReader(old), rows))
+        part.replace(self.file)
 
 
 def seed_everything(seed: int) -> None:

@@ -58,7 +58,9 @@ SECTIONS = {
     ),
     "early_stopping": Section(f"{_CALLBACKS}:EarlyStopping", hidden=("monitor", "mode")),
     "checkpoint": Section(
-        f"{_CALLBACKS}:ModelCheckpoint", hidden=("monitor", "mode", "dirpath"), filled=("filename",)
+        f"{_CALLBACKS}:ModelCheckpoint",
+        hidden=("monitor", "mode", "dirpath"),
+        filled=("filename", "enable_version_counter"),
     ),
     "lr_monitor": Section(f"{_CALLBACKS}:LearningRateMonitor"),
     "trainer": Section("pytorch_lightning:Trainer"),
