@@ -174,14 +174,13 @@ def loader_reference(num_workers: int = 2) -> None:
 
 def loader_ours(num_workers: int = 2, transform: bool = True) -> None:
     """This project's loader, and what it does to a batch on the device that trains."""
-    from core.batches import transformed
     from data import DInterface
 
     arguments = {"root": "jpegs", "min_scale": None}
     data = DInterface("image_folder", arguments, num_workers=num_workers, test_fraction=0)
     loader, part = data.train_dataloader(), data.part("train")
     loader.dataset.finishes = False
-    _rate(len(part), lambda: [transform and transformed(part, batch) for batch in loader])
+    _rate(len(part), lambda: [transform and part.transform_batch(raw.batch) for raw in loader])
 
 
 def loader_raw() -> None:

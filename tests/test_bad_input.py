@@ -232,7 +232,7 @@ PARSED = [
     ("--run last", r"--run: the chosen classes have no such option"),
     ("--größe 3", r"--größe: the chosen classes have no such option"),
     ("--model_name", r"--model_name needs a value"),
-    ("--fast_dev_run --lr 0.1", r"--fast_dev_run needs a value, .*--fast_dev_run true"),
+    ("--fast_dev_run --lr 0.1", r"--fast_dev_run needs a value; .*--fast_dev_run true"),
     ("fit lr 0.1", r"unexpected 'lr'; type --name value"),
     ("--lr 0.1 0.2", r"unexpected '0.2'; type --name value, and lists as '\[1,2\]'"),
     ("-lr 0.1", r"unexpected '-lr'; type --name value"),

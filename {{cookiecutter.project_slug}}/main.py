@@ -64,8 +64,6 @@ def build(
     from core.verbs import Job
     from data import DInterface
 
-    gc.freeze()
-    gc.enable()
     torch.set_float32_matmul_precision(float32_matmul_precision)
     seed_everything(seed)
     data = DInterface(**options.of("DInterface"))
@@ -150,8 +148,8 @@ def run(options: Options) -> None:
     """Does what the options say; with others, if the verb asks for that."""
     verb = lookup.load(options.verb_target)
     changes = {}
-    for number in STOP_SIGNALS:
-        signal.signal(number, Stopped.now)
+    gc.freeze()
+    gc.enable()
     try:
         needs_job = "job" in inspect.signature(verb).parameters
         jobs = [build(options, **options.of("build"))] if needs_job else []
@@ -177,6 +175,8 @@ def main(arguments: list[str]) -> int:
         Ctrl-C, 143 after SIGTERM.
     """
     options: Any = None
+    for number in STOP_SIGNALS:
+        signal.signal(number, Stopped.now)
     gc.disable()  # what is imported stays: to look for garbage in it would take a second
     try:
         options = parse(arguments, VERBS)

@@ -1,7 +1,7 @@
 """Batches: which samples are in one, and how they are taken from a dataset."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,12 @@ from core.lookup import UsageError
 from core.seeding import run_seed, seed_at
 
 Key = tuple[tuple[int, ...], Tensor]  # epoch, batch, process; and the samples' indices, (B,) int64
+
+
+class Raw(NamedTuple):
+    """A batch that is still to go through its dataset's `transform_batch`."""
+
+    batch: Any
 
 
 class BatchSampler(DistributedSampler[Any]):
@@ -77,7 +83,7 @@ class Batches(Dataset[Any]):
         dataset: The dataset, or a `Subset` of it.
         batch_size: Samples of a batch.
         collate: Makes a batch of a list of samples.
-        finishes: Whether to call `transform_batch` here.
+        finishes: Whether to call `transform_batch` here; else such batches are `Raw`.
     """
 
     def __init__(
@@ -124,7 +130,9 @@ class Batches(Dataset[Any]):
         place, chosen = key
         seed_at(*place, "sample")
         batch = self._take(self.indices[chosen])
-        return transformed(self.dataset, batch) if self.finishes else batch
+        if not hasattr(self.dataset, "transform_batch"):
+            return batch
+        return self.dataset.transform_batch(batch) if self.finishes else Raw(batch)
 
     def _take(self, indices: Tensor) -> Any:
         if hasattr(self.dataset, "get_batch"):
@@ -134,8 +142,3 @@ class Batches(Dataset[Any]):
         if hasattr(self.dataset, "__getitems__"):
             return self.collate(self.dataset.__getitems__(indices.tolist()))
         return self.collate([self.dataset[index] for index in indices.tolist()])
-
-
-def transformed(dataset: Any, batch: Any) -> Any:
-    """A batch as the dataset's `transform_batch` makes it, if there is one."""
-    return dataset.transform_batch(batch) if hasattr(dataset, "transform_batch") else batch

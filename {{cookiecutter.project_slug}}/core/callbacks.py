@@ -92,14 +92,22 @@ class EarlyStopping(cb.EarlyStopping):
         super().load_state_dict(state_dict | {"patience": self.patience})
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Counts what was loaded."""
+        """Ends a run that had stopped."""
         reasons = cb.early_stopping.EarlyStoppingReason
         has_waited = self.wait_count >= self.patience
         if self.stopping_reason is reasons.PATIENCE_EXHAUSTED and not has_waited:
             self.stopping_reason = reasons.NOT_STOPPED
         if self.stopping_reason is not reasons.NOT_STOPPED:
             trainer.should_stop = True
-            pl_module.print("this run has stopped early; to train on, type --stop_early false")
+            self.on_train_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tells why, which Lightning tells nobody."""
+        reason = (self.stopping_reason_message or "").partition(" Signaling")[0]
+        if self.stopping_reason is not cb.early_stopping.EarlyStoppingReason.NOT_STOPPED:
+            pl_module.print(
+                f"stopped early: {reason} To train on, type --resume --stop_early false"
+            )
 
 
 class ProgressBar(cb.RichProgressBar):
@@ -214,7 +222,7 @@ def make_loggers(
                 assert found[-1].experiment  # what is wrong with a service, it says now
         except ModuleNotFoundError as error:
             hint = "type uv sync --extra loggers"
-            raise UsageError(f"--loggers {name}: {error}; {hint}") from error
+            raise UsageError(f"--loggers {name}: it is not installed; {hint}") from error
         except Exception as error:
             raise UsageError(f"--loggers {name}: {error}") from error
     return found
@@ -275,6 +283,7 @@ def seed_everything(seed: int) -> None:
         "LeafSpec",
         "logging interval",
         "dataloader is not resumable",
+        "when using `ckpt_path`, callbacks",
     ):
         warnings.filterwarnings("ignore", f".*{noise}")
     warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells

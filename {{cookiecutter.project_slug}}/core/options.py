@@ -288,8 +288,7 @@ def _tokens(arguments: list[str], verbs: dict[str, str]) -> tuple[str, list[tupl
         elif token == "--resume" and (not rest or rest[0].startswith("--")):
             pairs.append(("resume", "last"))
         elif not equals and (not rest or rest[0].startswith("--")):
-            example = "FILE" if name == "config" else "true"
-            raise UsageError(f"--{name} needs a value, such as --{name} {example}")
+            raise UsageError(f"--{name} needs a value; a switch is typed as --{name} true")
         else:
             pairs.append((name, value if equals else rest.pop(0)))
     return verb, pairs, wants_help

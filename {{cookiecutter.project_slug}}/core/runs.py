@@ -150,13 +150,17 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
         versions = [v for v in _versions(place) if not needs_weights or has_weights(v[1])]
         if versions and run != "last":
             return max(versions)[1]
+        if _versions(place):
+            raise UsageError(f"no run in {place} has saved weights")
     runs = [f for f in all_folders(root) if not needs_weights or has_weights(f)]
     if numbered := [f for f in runs if f.name == f"version_{run}"]:
         return numbered[0]
     if run == "last" and runs:
         return max(runs, key=lambda folder: (folder / "config.yaml").stat().st_mtime_ns)
     known = sorted({folder.parent.name for folder in runs})
-    hint = f"choose one of: {', '.join(known)}" if known else f"{root}/ holds none yet"
+    hint = (
+        f"choose one of: {', '.join(known)}" if known else f"{Path(root).resolve()} holds none yet"
+    )
     raise UsageError(f"there is no run {run}; {hint}")
 
 

@@ -81,7 +81,7 @@ def fit(
     with recorded(job.folder, seed=run_seed(), **facts):
         changes = {}
         try:
-            _train(job, init_from, profile)
+            _train(job, resume, init_from, profile)
         except Exception as error:
             if not _is_out_of_memory(error) or job.data.batch_size == 1:
                 raise
@@ -134,7 +134,7 @@ def _check(job: Job) -> None:
         check_storable(owner.hparams)
 
 
-def _train(job: Job, init_from: str | None, profile: bool) -> None:
+def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:
     if init_from:
         root = job.folder.parent.parent if job.folder else "runs"
         file = Path(init_from)
@@ -143,6 +143,8 @@ def _train(job: Job, init_from: str | None, profile: bool) -> None:
         warm_start(job.model, file)
     if job.checkpoint:
         print(f"going on from {job.checkpoint}")
+    elif resume:
+        print(f"{job.folder} has saved nothing yet; it begins anew")
     profiler = TimeProfiler(job.trainer) if profile else None
     try:
         job.trainer.fit(job.model, job.data, ckpt_path=job.checkpoint, weights_only=True)

@@ -1,5 +1,6 @@
 """`DInterface`: everything that is the same for every dataset."""
 
+import functools
 import inspect
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from lightning_fabric.utilities.data import suggested_max_num_workers
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate
 from torchvision.transforms import v2
 
-from core.batches import Batches, BatchSampler, transformed
+from core.batches import Batches, BatchSampler, Raw
 from core.lookup import UsageError, construct, load, locate
 from core.seeding import seed_at
 from core.source import literals
@@ -195,14 +196,15 @@ class DInterface(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
+        if not isinstance(batch, Raw):
+            return batch
         assert self.trainer is not None
         stage = self.trainer.state.stage or ""
         split = {"validate": "val", "sanity_check": "val", "test": "test", "predict": "predict"}
         part = _base(self.part(split.get(stage, "train")))
-        if hasattr(part, "transform_batch"):
-            number = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            seed_at(self.trainer.current_epoch, number, self.trainer.global_rank, "transform")
-        return transformed(part, batch)
+        number = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        seed_at(self.trainer.current_epoch, number, self.trainer.global_rank, "transform")
+        return part.transform_batch(batch.batch)
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
@@ -289,6 +291,8 @@ class DInterface(pl.LightningDataModule):
             if self.on_device and self.trainer is not None:
                 sampler.device = self.trainer.strategy.root_device
                 part.move(sampler.device)
+        elif self.trainer is not None and hasattr(part, "transform_batch"):
+            options["collate_fn"] = functools.partial(_raw, _collate(part))
         if self.num_workers is None:
             self.num_workers = self._workers(part)
         return DataLoader(
@@ -321,6 +325,10 @@ def _base(dataset: Any) -> Any:
 
 def _collate(dataset: Any) -> Any:
     return getattr(_base(dataset), "collate_fn", _batch)
+
+
+def _raw(collate: Any, items: list[Any]) -> Raw:
+    return Raw(collate(items))
 
 
 def _batch(items: list[Any]) -> Any:

@@ -30,7 +30,7 @@ class ImageFolder(datasets.ImageFolder):
 
     Raises:
         ValueError: There are split folders, but not this one.
-        UsageError: There are no images.
+        UsageError: There are no images, or a damaged one.
     """
 
     in_channels = 3
@@ -106,6 +106,9 @@ def _read(file: str, is_fast: bool) -> Tensor:
         content = Path(file).read_bytes()
         pixels = simplejpeg.decode_jpeg(content, fastdct=is_fast, fastupsample=is_fast)
     except ValueError:  # another type of file
-        with Image.open(file) as image:
-            pixels = np.array(image.convert("RGB"))
+        try:
+            with Image.open(file) as image:
+                pixels = np.array(image.convert("RGB"))
+        except OSError as error:
+            raise UsageError(f"{file} is damaged, or no image: {error}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1)
