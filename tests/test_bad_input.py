@@ -267,10 +267,10 @@ PARSED = [
     ("--config bad/other_model.yaml", r"bad/other_model.yaml: unknown key 'model.width'"),
     ("--config bad/mapping.yaml", r"bad/mapping.yaml: lr: expected float"),
     # runs
-    ("test", r"there is no run last; runs/ holds none yet"),
+    ("test", r"there is no run last; .*runs holds none yet"),
     ("test --run nosuch", r"there is no run nosuch"),
     ("predict --run bad", r"there is no run bad"),
-    ("validate --default_root_dir nosuch", r"nosuch/ holds none yet"),
+    ("validate --default_root_dir nosuch", r"nosuch holds none yet"),
 ]
 
 # The same, of what only torch, Lightning or the data can tell. `GOOD` and `OTHER` are trained.
@@ -313,7 +313,6 @@ BUILT = [
     ("--val_fraction -0.1", r"--val_fraction -0.1 .*expected 0 or more"),
     ("--lr_scheduler plateau --warmup_steps 5", r"--warmup_steps 5 needs --lr_interval step"),
     ("--warmup_steps -5", r"--warmup_steps -5: expected 0 or more"),
-    ("--lr_scheduler step --step_size 0", r"--lr_scheduler step: .+ zero"),
     ("--lr_scheduler step", r"StepLR needs step_size; type --step_size VALUE"),
     ("--lr_scheduler one_cycle --pct_start 2", r"--lr_scheduler one_cycle: .*pct_start"),
     ("--lr_scheduler one_cycle --max_epochs -1", r"--lr_scheduler one_cycle needs a length"),

@@ -386,7 +386,7 @@ def _checked(option: str, target: Callable[..., Any], *first: Any, **named: Any)
         return construct(target, dict(zip(names, first, strict=False)) | named)
     except UsageError:
         raise
-    except (ArithmeticError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{option}: {error}") from error
 
 
