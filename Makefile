@@ -32,7 +32,7 @@ demo: | $(UV)
 	cd demo && uv sync && uv run python main.py
 
 test: lint
-	$(RUN)pytest --numprocesses auto --dist loadfile
+	$(RUN)pytest --numprocesses auto --dist loadgroup
 
 test-fast: .venv/ready
 	$(RUN)pytest -m "not slow and not chaos"

@@ -84,7 +84,7 @@ def pictures() -> None:
     from benchmark import Pictures
     from torchvision.models import resnet18
 
-    _train(resnet18(num_classes=10), Pictures(), epochs=8, fused=True)
+    _train(resnet18(num_classes=10), Pictures(), epochs=6, fused=True)
 
 
 def bare() -> None:
@@ -97,7 +97,7 @@ def bare() -> None:
     model = MInterface("torchvision:resnet18", {"num_classes": 10})
     data = DInterface(Pictures, val_fraction=0, test_fraction=0, num_workers=0)
     quiet: Any = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    trainer = pl.Trainer(max_epochs=8, enable_checkpointing=False, callbacks=[Timer()], **quiet)
+    trainer = pl.Trainer(max_epochs=6, enable_checkpointing=False, callbacks=[Timer()], **quiet)
     trainer.fit(model, data)
 
 

@@ -52,6 +52,7 @@ def installed(bake: Bake) -> Path:
     return project
 
 
+@pytest.mark.xdist_group("installed")
 def test_installs_and_trains(installed: Path) -> None:
     """`uv sync` gave all that a run needs, and nothing of the project itself."""
     run(["uv", "run", "python", "main.py", "--max_epochs", "1"], installed)
@@ -59,6 +60,7 @@ def test_installs_and_trains(installed: Path) -> None:
     assert "torch==" in names and "my-project" not in names
 
 
+@pytest.mark.xdist_group("installed")
 @pytest.mark.parametrize("command", commands(TEMPLATE / "README.md"), ids=str.strip)
 def test_command_of_the_generated_readme(installed: Path, command: str) -> None:
     """The commands work as written, one after the other."""
@@ -71,6 +73,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_repository(tmp_path_factory.mktemp("fresh"))
 
 
+@pytest.mark.xdist_group("fresh")
 @pytest.mark.parametrize("command", commands(ROOT / "README.md"), ids=str.strip)
 def test_command_of_the_template_readme(repository: Path, command: str) -> None:
     """The commands work as written, one after the other, from a fresh copy."""

@@ -89,7 +89,7 @@ def choices(kind: str) -> list[str]:
     about = KINDS[kind]
     if about.folder:
         return [*files(kind), *(f"{prefix}:NAME" for prefix in about.libraries)]
-    return [*_classes(kind)]
+    return sorted(_classes(kind))
 
 
 def _classes(kind: str) -> dict[str, str]:
