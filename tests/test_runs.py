@@ -187,6 +187,16 @@ class TestSignals:
         assert project.state(name) == "interrupted"
         assert (project.of(name) / "checkpoints/last.ckpt").is_file()
 
+    @pytest.mark.parametrize("seconds", [0.7, 2])
+    def test_before_training(self, project: Project, seconds: float) -> None:
+        """While torch is imported, for instance."""
+        process = project.start(*NOISY, *LONG, "--name", "hasty")
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=300)[0]
+        assert process.returncode == 130
+        assert "stopped" in shown and "Traceback" not in shown
+
     def test_the_state_after_a_kill(self, project: Project) -> None:
         process = project.start(*NOISY, *LONG, "--name", "killed")
         while not (project.of("killed") / "checkpoints/last.ckpt").exists():
@@ -216,6 +226,12 @@ class TestResume:
         events = EventAccumulator(str(folder)).Reload()
         steps = [event.step for event in events.Scalars("val_loss")]
         assert steps == [19, 39, 59, 79]
+
+    def test_before_the_first_checkpoint(self, project: Project, base: Path) -> None:
+        shutil.copytree(base.parent, base.parents[1] / "new")
+        shutil.rmtree(project.of("new") / "checkpoints")
+        assert "has saved nothing yet" in project.run("--resume", project.of("new"))
+        assert_same_run(base, project.of("new"))
 
     def test_killed_after_the_best_was_saved(self, project: Project) -> None:
         """And before last.ckpt: it is saved again under the same name."""
@@ -563,6 +579,9 @@ class TestUse:
         for row in found:
             assert Path(row["file"]).parent.name == row["prediction"]
             assert float(row["p_cat"]) + float(row["p_dog"]) == pytest.approx(1)
+        (tmp_path / "pets/cat/00.png").write_bytes(b"no image")
+        shown = project.run("--model_name", "mlp", *words, "--name", "damaged", code=2)
+        assert "pets/cat/00.png is damaged, or no image" in shown and "Traceback" not in shown
 
     def test_other_data_has_results_of_its_own(self, project: Project, run: Path) -> None:
         before = (run / "metrics.json").read_text()
@@ -602,7 +621,7 @@ class TestUse:
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=project.folder, capture_output=True, text=True
         )
-        assert done.stdout.endswith("(64, 10)\n"), done.stderr
+        assert done.stdout.endswith("(64, 10)\n") and not done.stderr, done.stderr
 
     def test_what_is_recorded(self, project: Project, run: Path) -> None:
         found = json.loads((run / "run.json").read_text())
