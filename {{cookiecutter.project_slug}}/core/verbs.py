@@ -99,7 +99,7 @@ def fit(
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Of a device, of the host, or of a process that loads data and was killed for it."""
-    texts = ("out of memory", "allocate memory", "killed by signal: Killed")
+    texts = ("out of memory", "allocate memory", "killed by signal: Killed", "exited unexpectedly")
     found = isinstance(error, MemoryError) or any(text in str(error) for text in texts)
     return found or is_oom_error(error)
 
