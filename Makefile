@@ -32,7 +32,7 @@ demo: | $(UV)
 	cd demo && uv sync && uv run python main.py
 
 test: lint
-	$(RUN)pytest --numprocesses auto --dist loadgroup
+	$(RUN)pytest --numprocesses auto --dist loadscope
 
 test-fast: .venv/ready
 	$(RUN)pytest -m "not slow and not chaos"

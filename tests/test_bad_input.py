@@ -12,8 +12,6 @@ import pytest
 
 from .conftest import Bake, files
 
-pytestmark = pytest.mark.xdist_group("bad_input")
-
 FILES = {
     # model/
     "model/two_nets.py": """

@@ -43,42 +43,42 @@ def save_files(readme: Path, folder: Path) -> None:
             (folder / name[1]).write_text(block.text)
 
 
-@pytest.fixture(scope="module")
-def installed(bake: Bake) -> Path:
-    """A project in an environment of its own, with the files that its README shows."""
-    project = bake()
-    run(["uv", "sync"], project)
-    save_files(project / "README.md", project)
-    return project
+class TestGeneratedReadme:
+    """One after the other, in an environment of their own."""
+
+    @pytest.fixture(scope="class")
+    def installed(self, bake: Bake) -> Path:
+        """A project with the files that its README shows."""
+        project = bake()
+        run(["uv", "sync"], project)
+        save_files(project / "README.md", project)
+        return project
+
+    def test_installs_and_trains(self, installed: Path) -> None:
+        """`uv sync` gave all that a run needs, and nothing of the project itself."""
+        run(["uv", "run", "python", "main.py", "--max_epochs", "1"], installed)
+        names = run(["uv", "pip", "list", "--format", "freeze"], installed)
+        assert "torch==" in names and "my-project" not in names
+
+    @pytest.mark.parametrize("command", commands(TEMPLATE / "README.md"), ids=str.strip)
+    def test_command(self, installed: Path, command: str) -> None:
+        """The commands work as written."""
+        run(["bash", "-euo", "pipefail", "-c", command], installed)
 
 
-@pytest.mark.xdist_group("installed")
-def test_installs_and_trains(installed: Path) -> None:
-    """`uv sync` gave all that a run needs, and nothing of the project itself."""
-    run(["uv", "run", "python", "main.py", "--max_epochs", "1"], installed)
-    names = run(["uv", "pip", "list", "--format", "freeze"], installed)
-    assert "torch==" in names and "my-project" not in names
+class TestTemplateReadme:
+    """One after the other, from a fresh copy."""
 
+    @pytest.fixture(scope="class")
+    def repository(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """This repository, without any environment."""
+        return copy_repository(tmp_path_factory.mktemp("fresh"))
 
-@pytest.mark.xdist_group("installed")
-@pytest.mark.parametrize("command", commands(TEMPLATE / "README.md"), ids=str.strip)
-def test_command_of_the_generated_readme(installed: Path, command: str) -> None:
-    """The commands work as written, one after the other."""
-    run(["bash", "-euo", "pipefail", "-c", command], installed)
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh copy of this repository, without any environment."""
-    return copy_repository(tmp_path_factory.mktemp("fresh"))
-
-
-@pytest.mark.xdist_group("fresh")
-@pytest.mark.parametrize("command", commands(ROOT / "README.md"), ids=str.strip)
-def test_command_of_the_template_readme(repository: Path, command: str) -> None:
-    """The commands work as written, one after the other, from a fresh copy."""
-    save_files(repository / "README.md", repository)
-    run(["bash", "-euo", "pipefail", "-c", command], repository)
+    @pytest.mark.parametrize("command", commands(ROOT / "README.md"), ids=str.strip)
+    def test_command(self, repository: Path, command: str) -> None:
+        """The commands work as written."""
+        save_files(repository / "README.md", repository)
+        run(["bash", "-euo", "pipefail", "-c", command], repository)
 
 
 def test_without_uv(tmp_path: Path) -> None:
