@@ -43,16 +43,17 @@ def save_files(readme: Path, folder: Path) -> None:
             (folder / name[1]).write_text(block.text)
 
 
+@pytest.fixture(scope="module")
+def installed(bake: Bake) -> Path:
+    """A project with the files that its README shows."""
+    project = bake()
+    run(["uv", "sync"], project)
+    save_files(project / "README.md", project)
+    return project
+
+
 class TestGeneratedReadme:
     """One after the other, in an environment of their own."""
-
-    @pytest.fixture(scope="class")
-    def installed(self, bake: Bake) -> Path:
-        """A project with the files that its README shows."""
-        project = bake()
-        run(["uv", "sync"], project)
-        save_files(project / "README.md", project)
-        return project
 
     def test_installs_and_trains(self, installed: Path) -> None:
         """`uv sync` gave all that a run needs, and nothing of the project itself."""
@@ -66,13 +67,14 @@ class TestGeneratedReadme:
         run(["bash", "-euo", "pipefail", "-c", command], installed)
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This repository, without any environment."""
+    return copy_repository(tmp_path_factory.mktemp("fresh"))
+
+
 class TestTemplateReadme:
     """One after the other, from a fresh copy."""
-
-    @pytest.fixture(scope="class")
-    def repository(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """This repository, without any environment."""
-        return copy_repository(tmp_path_factory.mktemp("fresh"))
 
     @pytest.mark.parametrize("command", commands(ROOT / "README.md"), ids=str.strip)
     def test_command(self, repository: Path, command: str) -> None:
