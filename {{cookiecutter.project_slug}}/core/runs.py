@@ -150,7 +150,7 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
         versions = [v for v in _versions(place) if not needs_weights or has_weights(v[1])]
         if versions and run != "last":
             return max(versions)[1]
-        if _versions(place):
+        if run != "last" and _versions(place):
             raise UsageError(f"no run in {place} has saved weights")
     runs = [f for f in all_folders(root) if not needs_weights or has_weights(f)]
     if numbered := [f for f in runs if f.name == f"version_{run}"]:
