@@ -61,8 +61,11 @@ def vectors_on_device() -> None:
     """The same with data and network on a GPU."""
     from benchmark import Vectors
 
-    data = torch.utils.data.TensorDataset(*[t.to(DEVICE) for t in Vectors().tensors])
-    _train(_mlp().to(DEVICE), data, epochs=4, fused=True)
+    _train(_mlp().to(DEVICE), _on_device(Vectors()), epochs=4, fused=True)
+
+
+def _on_device(data: Any) -> Any:
+    return torch.utils.data.TensorDataset(*[tensor.to(DEVICE) for tensor in data.tensors])
 
 
 def photographs(size: int = 5120) -> None:
@@ -73,7 +76,7 @@ def photographs(size: int = 5120) -> None:
     torch.set_float32_matmul_precision("high")
     net = resnet50().to(DEVICE, memory_format=torch.channels_last)
     net.compile()
-    inputs, targets = (t.to(DEVICE) for t in Photographs(size).tensors)
+    inputs, targets = _on_device(Photographs(size)).tensors
     inputs = inputs.contiguous(memory_format=torch.channels_last)
     with torch.autocast(DEVICE, torch.bfloat16):
         _train(net, torch.utils.data.TensorDataset(inputs, targets), epochs=4, fused=True)
@@ -84,7 +87,16 @@ def pictures() -> None:
     from benchmark import Pictures
     from torchvision.models import resnet18
 
-    _train(resnet18(num_classes=10), Pictures(), epochs=6, fused=True)
+    _train(resnet18(num_classes=10), Pictures(), epochs=8, fused=True)
+
+
+def pictures_on_device(size: int = 19200) -> None:
+    """The same with data and network on a GPU."""
+    from benchmark import Pictures
+    from torchvision.models import resnet18
+
+    net = resnet18(num_classes=10).to(DEVICE)
+    _train(net, _on_device(Pictures(size)), epochs=4, fused=True)
 
 
 def bare() -> None:
@@ -96,8 +108,13 @@ def bare() -> None:
 
     model = MInterface("torchvision:resnet18", {"num_classes": 10})
     data = DInterface(Pictures, val_fraction=0, test_fraction=0, num_workers=0)
-    quiet: Any = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-    trainer = pl.Trainer(max_epochs=6, enable_checkpointing=False, callbacks=[Timer()], **quiet)
+    quiet: Any = {
+        "accelerator": "cpu",
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+    }
+    trainer = pl.Trainer(max_epochs=8, enable_checkpointing=False, callbacks=[Timer()], **quiet)
     trainer.fit(model, data)
 
 
@@ -172,20 +189,26 @@ def loader_reference(num_workers: int = 2) -> None:
     _rate(len(data), lambda: [None for _ in loader])
 
 
-def loader_ours(num_workers: int = 2, transform: bool = True) -> None:
-    """This project's loader, and what it does to a batch on the device that trains."""
+def loader_ours(num_workers: int = 2, transform: bool = False) -> None:
+    """This project's loader: batches of bytes, as they go to the device that trains."""
     from data import DInterface
 
     arguments = {"root": "jpegs", "min_scale": None}
-    data = DInterface("image_folder", arguments, num_workers=num_workers, test_fraction=0)
+    fractions = {"val_fraction": 0, "test_fraction": 0}
+    data = DInterface("image_folder", arguments, num_workers=num_workers, **fractions)
     loader, part = data.train_dataloader(), data.part("train")
     loader.dataset.finishes = False
     _rate(len(part), lambda: [transform and part.transform_batch(raw.batch) for raw in loader])
 
 
-def loader_raw() -> None:
-    """The same in one process, up to the batch that would go to the device."""
-    loader_ours(num_workers=0, transform=False)
+def loader_finished() -> None:
+    """The same, and what that device does to them: it flips and normalises, here on the CPU."""
+    loader_ours(transform=True)
+
+
+def loader_alone() -> None:
+    """The first in one process."""
+    loader_ours(num_workers=0)
 
 
 def memory(size: int = 130_000) -> None:

@@ -63,8 +63,7 @@ class ImageFolder(datasets.ImageFolder):
         else:
             self.cut = v2.RandomResizedCrop(image_size, (min_scale, 1.0), antialias=True)
         self.augment = augment
-        self.mean = 255 * torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-        self.std = 255 * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        self.mean, self.std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # of 0 to 255
         self.num_classes = len(self.classes)
         self.image_size = image_size
         self.input_size = (3, image_size, image_size)
@@ -92,12 +91,11 @@ class ImageFolder(datasets.ImageFolder):
     def transform_batch(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Normalises and flips what `get_batch` returns, on the device that trains."""
         images, labels = batch
-        mean, std = self.mean.to(images.device), self.std.to(images.device)
-        images = (images - mean) / std
+        images = images.contiguous()  # on a CPU, several times faster in what follows
         if self.augment:
             flips = torch.rand(len(images), device=images.device) < 0.5
             images = torch.where(flips.view(-1, 1, 1, 1), images.flip(3), images)
-        return images, labels
+        return v2.functional.normalize(images.float(), self.mean, self.std, inplace=True), labels
 
 
 def _read(file: str, is_fast: bool) -> Tensor:
