@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_images
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from .conftest import Bake
@@ -328,6 +329,9 @@ def test_a_loss_that_is_not_finite(project: Project, processes: int) -> None:
     assert saved["global_step"] <= 30
     assert all(value.isfinite().all() for value in saved["state_dict"].values())
     assert project.state(name) == "failed"
+    words = (*words[:3], f"bare_{processes}", "--enable_checkpointing", "false")
+    shown = project.run(*QUICK, *words, *(DDP if processes == 2 else ()), code=1)
+    assert "is not finite" in shown and "Traceback" not in shown
 
 
 class Code:
@@ -534,6 +538,37 @@ def test_two_hosts(project: Project) -> None:
     assert_same_run(project.of("hosts"), project.of("host"))
 
 
+CUT = """
+import sys
+import torch
+from torchvision.transforms import v2
+from data.image_folder import ImageFolder, _read
+
+data = ImageFolder(sys.argv[1], min_scale=None, image_size=24)
+batch = data.get_batch(torch.zeros(50, dtype=torch.int64))
+fast, exact = (torch.from_numpy(_read(data.samples[0][0], is_fast=f)) for f in (True, False))
+windows = fast.unfold(0, 24, 1).unfold(1, 24, 1)  # (rows, columns, 3, 24, 24)
+places = {tuple((windows == image).all((2, 3, 4)).nonzero()[0].tolist()) for image in batch[0]}
+assert len(places) > 10, places
+assert 0 < (fast.float() - exact.float()).abs().mean() < 4
+(small,), _ = data.get_batch(torch.tensor([1]))
+assert small.shape == (3, 24, 24) and not small.flatten(1).all()
+
+mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+normalise = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, deviation)])
+flipped = 0
+for image, finished in zip(batch[0], data.transform_batch(batch)[0], strict=True):
+    ways = [normalise(image), normalise(image.flip(2))]
+    found = [torch.allclose(finished, way, atol=1e-5) for way in ways]
+    assert any(found)
+    flipped += found[1]
+assert 10 < flipped < 40
+
+plain = ImageFolder(sys.argv[1], augment=False, image_size=24)
+assert plain.get_batch(torch.tensor([0, 0]))[0].float().std(0).max() == 0
+"""
+
+
 class TestUse:
     """A finished run, used without remembering how it was made."""
 
@@ -582,6 +617,25 @@ class TestUse:
         (tmp_path / "pets/cat/00.png").write_bytes(b"no image")
         shown = project.run("--model_name", "mlp", *words, "--name", "damaged", code=2)
         assert "pets/cat/00.png is damaged, or no image" in shown and "Traceback" not in shown
+
+    def test_how_images_are_cut(self, project: Project, tmp_path: Path) -> None:
+        folder = tmp_path / "pictures/train/china"
+        folder.mkdir(parents=True)
+        photograph = Image.fromarray(load_sample_images().images[0])
+        photograph.crop((0, 0, 60, 40)).save(folder / "0.jpg")
+        photograph.crop((0, 0, 60, 20)).save(folder / "1.jpg")
+        done = subprocess.run(
+            [sys.executable, "-c", CUT, str(tmp_path / "pictures")],
+            cwd=project.folder,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def test_a_run_called_last(self, project: Project, run: Path) -> None:
+        project.run(*QUICK, "--max_epochs", "1", "--name", "last")
+        project.run(*QUICK, "--max_epochs", "1", "--name", "newest")
+        assert "runs/newest/version_0" in " ".join(project.run("validate", "last").split())
 
     def test_other_data_has_results_of_its_own(self, project: Project, run: Path) -> None:
         before = (run / "metrics.json").read_text()

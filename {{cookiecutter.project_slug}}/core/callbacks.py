@@ -135,8 +135,10 @@ class NetworkSummary(cb.RichModelSummary):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells how the network is trained."""
-        optimizer = trainer.optimizers[0]
-        parts = [str(trainer.strategy.root_device), f"precision {trainer.precision}"]
+        optimizer, device = trainer.optimizers[0], trainer.strategy.root_device
+        parts = [str(device), f"precision {trainer.precision}"]
+        if device.type == "cuda":
+            parts += [f"float32 matmul {torch.get_float32_matmul_precision()}"]
         parts += ["fused " * bool(optimizer.defaults.get("fused")) + type(optimizer).__name__]
         parts += ["channels last"] * bool(getattr(pl_module, "channels_last", False))
         if mode := getattr(pl_module, "compile_mode", None):

@@ -1,6 +1,8 @@
 """Your own images, one folder a class."""
 
+import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -55,13 +57,12 @@ class ImageFolder(datasets.ImageFolder):
         except OSError as error:
             text = f"{error.strerror} {folder}" if error.strerror else error
             raise UsageError(f"--root {root}: expected images in {root}/CLASS/: {text}") from error
+        self.resize: v2.Transform | None = None
         if not augment:
             bigger = v2.Resize(image_size * 8 // 7, antialias=True)
-            self.cut: v2.Transform = v2.Compose([bigger, v2.CenterCrop(image_size)])
-        elif min_scale is None:
-            self.cut = v2.RandomCrop(image_size, pad_if_needed=True)
-        else:
-            self.cut = v2.RandomResizedCrop(image_size, (min_scale, 1.0), antialias=True)
+            self.resize = v2.Compose([bigger, v2.CenterCrop(image_size)])
+        elif min_scale is not None:
+            self.resize = v2.RandomResizedCrop(image_size, (min_scale, 1.0), antialias=True)
         self.augment = augment
         self.mean, self.std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # of 0 to 255
         self.num_classes = len(self.classes)
@@ -82,11 +83,22 @@ class ImageFolder(datasets.ImageFolder):
             Images (B, 3, image_size, image_size), uint8, and labels (B,), int64.
         """
         chosen = [self.samples[index] for index in indices.tolist()]
-        images = torch.empty(len(chosen), self.image_size, self.image_size, 3, dtype=torch.uint8)
-        images = images.permute(0, 3, 1, 2)  # (B, 3, H, W); in memory as files have it
+        images = np.empty((len(chosen), self.image_size, self.image_size, 3), np.uint8)
         for image, (file, _) in zip(images, chosen, strict=True):
-            image.copy_(self.cut(_read(file, is_fast=self.augment)))
-        return images, torch.tensor([label for _, label in chosen])
+            image[:] = self._cut(_read(file, is_fast=self.augment))
+        labels = torch.tensor([label for _, label in chosen])
+        return torch.from_numpy(images).permute(0, 3, 1, 2), labels
+
+    def _cut(self, pixels: Any) -> Any:
+        """The part of an image, (H, W, 3), that is trained on."""
+        if self.resize:
+            image = self.resize(torch.from_numpy(pixels).permute(2, 0, 1))
+            return image.permute(1, 2, 0).numpy()
+        size = self.image_size
+        if (missing := size - min(pixels.shape[:2])) > 0:
+            pixels = np.pad(pixels, [(missing, missing), (missing, missing), (0, 0)])
+        top, left = (random.randint(0, length - size) for length in pixels.shape[:2])
+        return pixels[top : top + size, left : left + size]
 
     def transform_batch(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Normalises and flips what `get_batch` returns, on the device that trains."""
@@ -98,15 +110,14 @@ class ImageFolder(datasets.ImageFolder):
         return v2.functional.normalize(images.float(), self.mean, self.std, inplace=True), labels
 
 
-def _read(file: str, is_fast: bool) -> Tensor:
-    """An image, (3, H, W), uint8; read fast, its values differ by one or two of 255."""
+def _read(file: str, is_fast: bool) -> Any:
+    """An image, (H, W, 3), uint8; read fast, its values differ by one or two of 255."""
     try:  # the fastest decoder of JPEG files
-        content = Path(file).read_bytes()
-        pixels = simplejpeg.decode_jpeg(content, fastdct=is_fast, fastupsample=is_fast)
+        with open(file, "rb", buffering=0) as content:
+            return simplejpeg.decode_jpeg(content.read(), fastdct=is_fast, fastupsample=is_fast)
     except ValueError:  # another type of file
         try:
             with Image.open(file) as image:
-                pixels = np.array(image.convert("RGB"))
+                return np.array(image.convert("RGB"))
         except OSError as error:
             raise UsageError(f"{file} is damaged, or no image: {error}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -186,6 +186,16 @@ class Table(Whole):
         return batch[0] * 2, batch[1]
 
 
+class Doubled(Stream):
+    """A stream of ones, which the device's part of the work doubles."""
+
+    def __iter__(self) -> Any:
+        yield from ((torch.ones(3), index % 2) for index in range(16))
+
+    def transform_batch(self, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return batch[0] * 2, batch[1]
+
+
 class TestBatches:
     def test_whole_batches(self) -> None:
         data = DInterface(Table(100), batch_size=8, test_fraction=0)
@@ -207,6 +217,17 @@ class TestBatches:
         fit = trainer(max_epochs=1, callbacks=[Watch()], num_sanity_val_steps=0)
         fit.fit(MInterface(Net()), data)
         assert seen == [2.0 * index for index in data.part("val").indices]
+
+    def test_transform_batch_of_a_stream(self) -> None:
+        seen: list[Tensor] = []
+
+        class Watch(pl.Callback):
+            def on_train_batch_start(self, *hook: Any) -> None:
+                seen.append(hook[2][0])
+
+        fit = trainer(max_epochs=1, callbacks=[Watch()])
+        fit.fit(MInterface(Net()), DInterface(Doubled, batch_size=4))
+        assert len(seen) == 4 and torch.stack(seen).eq(2).all()
 
     def test_tensors_are_indexed_at_once(self) -> None:
         tensors = TensorDataset(torch.arange(10.0), torch.arange(10))
