@@ -370,6 +370,7 @@ BUILT = [
     ("--resume good --lr 3", r"--lr 3.0: a run goes on as it began; .*--init_from .*good"),
     ("test nosuch", r"there is no run nosuch"),
     ("compare good nosuch", r"there is no run nosuch"),
+    ("compare", r"compare needs runs; see python main.py compare --help"),
     ("reproduce nosuch", r"there is no run nosuch"),
     ("export good --format tflite", r"--format tflite: expected one of 'onnx', 'torch_export'"),
     ("runs --sort loss", r"--sort loss: expected one of 'run'"),

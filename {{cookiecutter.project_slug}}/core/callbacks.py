@@ -141,6 +141,7 @@ class NetworkSummary(cb.RichModelSummary):
             parts += [f"float32 matmul {torch.get_float32_matmul_precision()}"]
         parts += ["fused " * bool(optimizer.defaults.get("fused")) + type(optimizer).__name__]
         parts += ["channels last"] * bool(getattr(pl_module, "channels_last", False))
+        parts += ["data on device"] * bool(getattr(trainer.datamodule, "on_device", False))
         if mode := getattr(pl_module, "compile_mode", None):
             parts += [f"compiled ({mode})"]
         parts += [f"num_workers {getattr(trainer.train_dataloader, 'num_workers', 0)}"]
@@ -283,6 +284,7 @@ def seed_everything(seed: int) -> None:
         "not have many workers",
         "is not empty",
         "LeafSpec",
+        "is not supported by the model summary",
         "logging interval",
         "dataloader is not resumable",
         "when using `ckpt_path`, callbacks",

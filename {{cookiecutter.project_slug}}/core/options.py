@@ -236,6 +236,9 @@ def parse(arguments: list[str], verbs: dict[str, str]) -> Options:
     for name in ("model_name", "dataset"):
         if options.values.get(name) is None:
             raise UsageError(f"--{name} is missing; choose of: {', '.join(lookup.files(name))}")
+    for name, parameter in _taken(options.verb_target).items():
+        if parameter.default is REQUIRED and name not in options.values:
+            raise UsageError(f"{verb} needs {name}; see python main.py {verb} --help")
     free = _FREE if verb == "fit" else (*_FREE, "batch_size", "run", "ckpt", "format")
     for key, value in options.values.items():
         before = recorded.get(key, options.known()[key].default)

@@ -368,7 +368,7 @@ def _build_schedule(
         raise UsageError(f"--warmup_steps {warmup_steps}: expected 0 or more")
     total = steps - warmup_steps if interval == "step" else epochs
     if lengths and (total is None or not 0 < total < float("inf")):
-        hint = "type --max_epochs VALUE, or --max_steps VALUE for a dataset without length"
+        hint = "type --max_epochs VALUE; for a dataset without length --max_steps VALUE instead"
         raise UsageError(f"--lr_scheduler {chosen} needs a length; {hint}")
     filled = dict.fromkeys(lengths, total) | ({"max_lr": lr} if "max_lr" in takes else {})
     schedule = _checked(f"--lr_scheduler {chosen}", target, optimizer, **filled | arguments)
