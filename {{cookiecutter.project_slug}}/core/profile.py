@@ -34,6 +34,7 @@ class TimeProfiler(Profiler):
     def __init__(self, trainer: pl.Trainer) -> None:
         super().__init__()
         self.seconds = dict.fromkeys([*_PARTS.values(), "checkpointing", "all else"], 0.0)
+        self.num_batches = 0
         self._running: list[str] = []
         self._since = 0.0
         trainer.profiler = self  # type: ignore[attr-defined]
@@ -56,6 +57,7 @@ class TimeProfiler(Profiler):
         self._count()
         part = next((part for end, part in _PARTS.items() if action_name.endswith(end)), "all else")
         self._running.append("checkpointing" if "Checkpoint" in action_name else part)
+        self.num_batches += part == "waiting for data"
 
     def stop(self, action_name: str) -> None:
         """It ends."""
@@ -85,6 +87,9 @@ class TimeProfiler(Profiler):
         for part, seconds in [*self.seconds.items(), ("total", total)]:
             table.add_row(part, f"{seconds:.2f}", f"{seconds / total:.0%}")
         Console().print(table)
-        if self.seconds["waiting for data"] > total / 10:
-            hint = f"try --num_workers {max(2, 2 * num_workers)}, or see get_batch in README.md"
-            print(f"training waits for data; {hint}")
+        waiting = self.seconds["waiting for data"]
+        if waiting > total / 10:
+            hint = "a larger --batch_size, or on a GPU --on_device true"
+            if waiting > 0.01 * self.num_batches:  # more processes pay
+                hint = f"--num_workers {max(2, 2 * num_workers)}, or see get_batch in README.md"
+            print(f"training waits for data; try {hint}")

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from core.profile import TimeProfiler
 from model import MInterface
 
 from .conftest import Run
@@ -344,3 +346,17 @@ def test_profile(run: Run) -> None:
     for part in ("waiting for data", "forward", "backward", "logging", "checkpointing"):
         assert re.search(rf"{part} +│ +\d", shown), shown
     assert re.search(r"total .* 100%", shown)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "advice"),
+    [(0.5, ""), (5.0, "try a larger --batch_size"), (50.0, "try --num_workers 4")],
+)
+def test_advice_of_the_profile(
+    waiting: float, advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profiler = TimeProfiler(pl.Trainer(logger=False, accelerator="cpu"))
+    profiler.num_batches = 1000
+    profiler.seconds |= {"forward": 9.0, "waiting for data": waiting}
+    profiler.print_table(num_workers=2)
+    assert (f"training waits for data; {advice}" in capsys.readouterr().out) == bool(advice)
