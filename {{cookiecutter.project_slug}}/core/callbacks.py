@@ -136,12 +136,13 @@ class NetworkSummary(cb.RichModelSummary):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells how the network is trained."""
         optimizer, device = trainer.optimizers[0], trainer.strategy.root_device
+        data = getattr(trainer, "datamodule", None)
         parts = [str(device), f"precision {trainer.precision}"]
         if device.type == "cuda":
             parts += [f"float32 matmul {torch.get_float32_matmul_precision()}"]
         parts += ["fused " * bool(optimizer.defaults.get("fused")) + type(optimizer).__name__]
         parts += ["channels last"] * bool(getattr(pl_module, "channels_last", False))
-        parts += ["data on device"] * bool(getattr(trainer.datamodule, "on_device", False))
+        parts += ["data on device"] * bool(getattr(data, "on_device", False))
         if mode := getattr(pl_module, "compile_mode", None):
             parts += [f"compiled ({mode})"]
         parts += [f"num_workers {getattr(trainer.train_dataloader, 'num_workers', 0)}"]
