@@ -321,6 +321,7 @@ BUILT = [
     ("--checkpoint.every_n_epochs -1", r"every_n_epochs"),
     ("--lr_monitor.logging_interval never", r"logging_interval"),
     ("--loss_args.reduction nosuch", r"nosuch"),
+    ("--loss_args.weight [a,b]", r"--loss_args {'weight': \['a', 'b'\]}"),
     ("--loss_args.label_smoothing 2", r"label_smoothing"),
     # trainer
     ("--accelerator gpu", r"trainer: .*(?i:gpu)"),

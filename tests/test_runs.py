@@ -95,7 +95,8 @@ def project(bake: Bake) -> Project:
 
 
 def load(folder: Path, name: str = "last") -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True)
+    file = folder / f"checkpoints/{name}.ckpt"
+    found: dict[str, Any] = torch.load(file, "cpu", weights_only=True)
     return found
 
 

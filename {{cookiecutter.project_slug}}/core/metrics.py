@@ -84,7 +84,7 @@ class Scores(nn.Module):
         if len(self.by_name) == 1:
             output = target = None
         else:
-            output = output.detach()
+            output = output.detach().clone()  # CUDA graphs write the next one in its place
             self._num_values += output.numel()
         self._kept.append((loss.detach(), size, output, target))
         if len(self._kept) == self.MOST_BATCHES or self._num_values > self.MOST_VALUES:
@@ -95,7 +95,8 @@ class Scores(nn.Module):
         if not self._kept:
             return
         losses, sizes, outputs, targets = zip(*self._kept, strict=True)
-        self._metrics["loss"].update(torch.stack(losses), torch.tensor(sizes))
+        loss = torch.stack(losses)
+        self._metrics["loss"].update(loss, torch.tensor(sizes, device=loss.device))
         groups = [(outputs, targets)]
         if outputs[0] is not None and outputs[0].ndim > 2:  # images may be of several sizes
             groups = [((output,), (target,)) for _, _, output, target in self._kept]

@@ -275,6 +275,7 @@ class DInterface(pl.LightningDataModule):
         part = self.part(split)
         if part is None:
             return []
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         options: dict[str, Any] = {"collate_fn": _collate(part), "drop_last": drop_last}
         options["batch_size"] = self.batch_size
         if not isinstance(part, IterableDataset):
@@ -288,9 +289,9 @@ class DInterface(pl.LightningDataModule):
                 )
             options = {"sampler": sampler, "batch_size": None}
             part = Batches(part, self.batch_size, _collate(part), finishes=self.trainer is None)
-            if self.on_device and self.trainer is not None:
-                sampler.device = self.trainer.strategy.root_device
-                part.move(sampler.device)
+            if self.on_device:
+                sampler.device = device
+                part.move(device)
         elif self.trainer is not None and hasattr(part, "transform_batch"):
             options["collate_fn"] = functools.partial(_raw, _collate(part))
         if self.num_workers is None:
@@ -299,7 +300,7 @@ class DInterface(pl.LightningDataModule):
             part,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            pin_memory=self.num_workers > 0 and torch.accelerator.is_available(),
+            pin_memory=self.num_workers > 0 and device.type == "cuda",
             **options,
         )
 

@@ -268,6 +268,7 @@ class MInterface(pl.LightningModule):
                 f"{name} returns a {type(output).__name__}, and {loss} compares one tensor; "
                 "return the logits alone, or write a loss that takes it all (--loss module.Name)"
             )
+        output = output.to(torch.promote_types(output.dtype, torch.float32))  # half would round
         if output.numel() == target.numel():  # (B, 1) against (B,) would broadcast to (B, B)
             target = target.reshape(output.shape).to(output.dtype)
         try:
@@ -319,8 +320,13 @@ def _build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
     target = load(locate("loss", chosen)) if isinstance(chosen, str) else chosen
     if not isinstance(target, type):
         return functools.partial(target, **arguments)
-    weights = {n: torch.tensor(v) for n, v in arguments.items() if isinstance(v, list)}
-    return _checked(f"--loss {chosen}", target, **arguments | weights)
+    lists: dict[str, Any] = {n: v for n, v in arguments.items() if isinstance(v, list)}
+    if target.__module__.startswith("torch."):  # there they are weights
+        try:
+            lists = {n: torch.tensor(v, dtype=torch.float32) for n, v in lists.items()}
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"--loss_args {lists}: {error}") from error
+    return _checked(f"--loss {chosen}", target, **arguments | lists)
 
 
 def _build_optimizer(

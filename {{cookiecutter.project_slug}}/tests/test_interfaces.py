@@ -316,14 +316,23 @@ class TestMInterface:
         loss, _ = model._compare(output, target)
         assert loss.item() == 0
 
+    def test_half_precision_does_not_round_the_target(self) -> None:
+        model = MInterface(Net(num_classes=1), loss="mse")
+        loss, _ = model._compare(torch.zeros(1, 1, dtype=torch.bfloat16), torch.tensor([1001.0]))
+        assert loss.item() == 1001**2
+
     def test_metrics_are_those_of_all_samples(self) -> None:
-        """They are measured many batches at a time, and come out as if each alone."""
+        """They are measured many batches at a time, and come out as if each alone.
+
+        Even if a network writes all its outputs to one place, as CUDA graphs do.
+        """
         outputs: list[Tensor] = []
+        place = torch.empty(3, 2)
 
         class Keeping(Net):
             def forward(self, x: Tensor) -> Tensor:
-                outputs.append(super().forward(x))
-                return outputs[-1]
+                outputs.append(torch.stack([x[:, 0] % 3, x[:, 1] % 2], 1))
+                return place[: len(x)].copy_(outputs[-1])
 
         data = DInterface(Whole(1000), batch_size=3, test_fraction=0)
         fit = trainer(max_epochs=1, num_sanity_val_steps=0, limit_train_batches=0)
