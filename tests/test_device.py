@@ -41,11 +41,11 @@ class OnDevice(Project):
         super().__init__(folder)
         self.device = device
 
-    def start(self, *words: object, launcher: Sequence[str] = (), **env: str) -> Any:
+    def start(self, *words: object, python: Sequence[str] | None = None, **env: str) -> Any:
         """Starts it."""
-        launcher = (str(HERE / "run.py"), str(self.device))
+        python = (str(HERE / "run.py"), str(self.device))
         on_device = ("--accelerator", "other", "--strategy", "other")
-        return super().start(*words, *on_device, launcher=launcher, **env)
+        return super().start(*words, *on_device, python=python, **env)
 
 
 @pytest.fixture(scope="module")

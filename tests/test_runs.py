@@ -24,6 +24,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from .command import Command
 from .conftest import Bake
 
 pytestmark = pytest.mark.slow
@@ -41,16 +42,20 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def start(self, *words: object, launcher: Sequence[str] = (), **env: str) -> Any:
-        command = [sys.executable, *launcher, "main.py", *map(str, words)]
+    def start(self, *words: object, python: Sequence[str] | None = None, **env: str) -> Any:
+        """`python` are words before main.py; without, the process has imported torch already."""
+        env = os.environ | {"COLUMNS": "120"} | env
+        typed = [*map(str, words)]
+        if python is None:
+            return Command(typed, self.folder, env)
         return subprocess.Popen(
-            command,
+            [sys.executable, *python, "main.py", *typed],
             cwd=self.folder,
-            env=os.environ | {"COLUMNS": "120"} | env,
+            env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # so that a whole group can be killed
+            start_new_session=True,
         )
 
     def run(self, *words: object, code: int = 0, **options: Any) -> str:
@@ -85,7 +90,7 @@ class Project:
 def until(process: Any, happened: Callable[[], bool]) -> None:
     """Waits for something that a process is about to do."""
     while not happened():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.communicate(timeout=300)[0]
         time.sleep(0.01)
 
 
@@ -204,7 +209,7 @@ class TestSignals:
     @pytest.mark.parametrize("seconds", [0, 1])
     def test_before_training(self, project: Project, seconds: float) -> None:
         """While torch is imported, and a little later."""
-        process = project.start(*NOISY, *LONG, "--name", "hasty")
+        process = project.start(*NOISY, *LONG, "--name", "hasty", python=())
         maps = Path(f"/proc/{process.pid}/maps")
         until(process, lambda: "libtorch" in maps.read_text())
         time.sleep(seconds)
@@ -219,7 +224,7 @@ class TestSignals:
         assert project.state("killed") == "running"
         assert "is still running" in project.run("--resume", "killed", code=2)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.communicate(timeout=300)
         assert project.state("killed") == "interrupted"
 
 
@@ -445,18 +450,18 @@ def test_eight_runs_at_once(project: Project) -> None:
 
 
 class TestTorchrun:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
     def test_one_folder(self, project: Project) -> None:
         words = (*NOISY, "--max_epochs", "2", *DDP)
-        project.run(*words, "--name", "torchrun", launcher=self.launcher)
+        project.run(*words, "--name", "torchrun", python=self.torchrun)
         project.run(*words, "--name", "trainer")
         assert [f.name for f in (project.folder / "runs/torchrun").iterdir()] == ["version_0"]
         assert_same_run(project.of("torchrun"), project.of("trainer"))
 
     def test_a_world_of_another_size(self, project: Project) -> None:
         words = (*QUICK, "--max_epochs", "1", "--name", "alone", "--accelerator", "cpu")
-        shown = project.run(*words, launcher=self.launcher, code=1)  # torchrun's own code
+        shown = project.run(*words, python=self.torchrun, code=1)  # torchrun's own code
         assert "torchrun started 2 processes, --devices and --num_nodes make 1" in shown
         assert not (project.folder / "runs/alone").exists()
 
@@ -494,8 +499,8 @@ class TestSlurm:
 
 def test_runs_of_other_loggers_go_on(project: Project) -> None:
     words = (*QUICK, "--max_epochs", "1", "--name", "logged", "--loggers", "[wandb,mlflow,csv]")
-    project.run(*words, WANDB_MODE="offline")
-    project.run("--resume", "logged", "--max_epochs", "2", WANDB_MODE="offline")
+    project.run(*words, python=(), WANDB_MODE="offline")
+    project.run("--resume", "logged", "--max_epochs", "2", python=(), WANDB_MODE="offline")
     folder = project.of("logged")
     ids = {f.name.rpartition("-")[2] for f in folder.glob("wandb/offline-run-*")}
     assert len(ids) == 1 and len([*folder.glob("wandb/offline-run-*")]) == 2
