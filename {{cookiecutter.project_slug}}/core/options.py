@@ -393,7 +393,11 @@ def type_name(kind: Any) -> str:
     if origin is typing.Literal:
         return "one of " * (len(arguments) > 1) + ", ".join(map(repr, arguments))
     if origin in (typing.Union, UnionType):
-        return " or ".join(type_name(a) for a in arguments if a is not Any)
+        named = [a for a in arguments if typing.get_origin(a) is typing.Literal]
+        values = {str(v): v for a in named for v in typing.get_args(a)}  # 16 and "16" are one
+        parts = [typing.Literal[(*values.values(),)]] if values else []
+        parts += [a for a in arguments if a is not Any and a not in named]
+        return " or ".join(map(type_name, parts))
     name = "any value" if kind is Any else getattr(origin or kind, "__name__", str(kind)).lower()
     inner = ", ".join("..." if a is ... else type_name(a) for a in arguments)
     return f"{name}[{inner}]" if inner else name

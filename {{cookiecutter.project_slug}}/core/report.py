@@ -72,7 +72,10 @@ def compare(*, runs: list[str], format: Format = "table", root: str = "runs") ->
         if any(value != values[0] for value in values):
             lines.append([name, *values])
     for name in dict.fromkeys(name for found in results for name in found):
-        lines.append([name, *(found.get(name) for found in results)])
+        values = [found.get(name) for found in results]
+        if format != "csv":
+            values = [f"{v:.5g}" if isinstance(v, float) else v for v in values]
+        lines.append([name, *values])
     _print(["", *map(run_name, folders)], lines, format)
 
 
