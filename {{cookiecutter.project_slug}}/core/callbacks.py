@@ -133,6 +133,12 @@ class ProgressBar(cb.RichProgressBar):
 class NetworkSummary(cb.RichModelSummary):
     """Lightning's table of the layers, without the rows of loss and metrics; and what is fast."""
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the table; its example is as precise as the network, which Lightning forgets."""
+        example = trainer.precision_plugin.convert_input(pl_module.example_input_array)
+        pl_module.example_input_array = example
+        super().on_fit_start(trainer, pl_module)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells how the network is trained."""
         optimizer, device = trainer.optimizers[0], trainer.strategy.root_device

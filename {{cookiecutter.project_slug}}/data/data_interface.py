@@ -204,7 +204,8 @@ class DInterface(pl.LightningDataModule):
         part = _base(self.part(split.get(stage, "train")))
         number = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         seed_at(self.trainer.current_epoch, number, self.trainer.global_rank, "transform")
-        return part.transform_batch(batch.batch)
+        batch = part.transform_batch(batch.batch)
+        return self.trainer.precision_plugin.convert_input(batch)  # as Lightning has done before
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""

@@ -21,7 +21,8 @@ os.environ |= {"COLUMNS": "120", "OMP_NUM_THREADS": "1"}
 # To import all this takes most of the time of a short command: a fork server has done it.
 IMPORTS = ["pytorch_lightning", "torchvision.transforms.v2", "torch.utils.tensorboard", "sklearn"]
 processes: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
-processes.set_forkserver_preload([*IMPORTS, "jsonargparse"])
+if os.name != "nt":
+    processes.set_forkserver_preload([*IMPORTS, "jsonargparse"])
 
 
 @pytest.fixture

@@ -187,13 +187,13 @@ class Table(Whole):
 
 
 class Doubled(Stream):
-    """A stream of ones, which the device's part of the work doubles."""
+    """A stream of ones, bytes, which the device's part of the work doubles."""
 
     def __iter__(self) -> Any:
-        yield from ((torch.ones(3), index % 2) for index in range(16))
+        yield from ((torch.ones(3, dtype=torch.uint8), index % 2) for index in range(16))
 
     def transform_batch(self, batch: list[Tensor]) -> tuple[Tensor, Tensor]:
-        return batch[0] * 2, batch[1]
+        return batch[0].float() * 2, batch[1]
 
 
 class TestBatches:
@@ -218,14 +218,15 @@ class TestBatches:
         fit.fit(MInterface(Net()), data)
         assert seen == [2.0 * index for index in data.part("val").indices]
 
-    def test_transform_batch_of_a_stream(self) -> None:
+    @pytest.mark.parametrize("precision", ["32-true", "64-true"])
+    def test_transform_batch_of_a_stream(self, precision: str) -> None:
         seen: list[Tensor] = []
 
         class Watch(pl.Callback):
             def on_train_batch_start(self, *hook: Any) -> None:
                 seen.append(hook[2][0])
 
-        fit = trainer(max_epochs=1, callbacks=[Watch()])
+        fit = trainer(max_epochs=1, callbacks=[Watch()], precision=precision)
         fit.fit(MInterface(Net()), DInterface(Doubled, batch_size=4))
         assert len(seen) == 4 and torch.stack(seen).eq(2).all()
 

@@ -94,6 +94,16 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(run: Run, project: Pat
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_another_precision(run: Run, project: Path, precision: str) -> None:
+    run(*QUICK, "--precision", precision, "--lr", "5e-3")
+    folder = project / "runs/digits-mlp/version_0"
+    assert json.loads((folder / "metrics.json").read_text())["test_acc"] > 0.8
+    weights = torch.load(folder / "checkpoints/last.ckpt")["state_dict"]["net.layers.1.weight"]
+    kinds = {"bf16-mixed": torch.float32, "bf16-true": torch.bfloat16, "64-true": torch.float64}
+    assert weights.dtype is kinds[precision]
+
+
 def test_config_of_a_run_repeats_it(run: Run, project: Path) -> None:
     run(*QUICK, "--seed", "3", "--dropout", "0.2", "--optimizer", "sgd", "--momentum", "0.9")
     run("--config", "runs/digits-mlp/version_0/config.yaml")
