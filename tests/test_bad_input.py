@@ -356,6 +356,7 @@ BUILT = [
     ("--model_name tuple_net", r"TupleNet returns a tuple.*return the logits alone"),
     ("--num_classes 5 --width 4", r"CrossEntropyLoss can't compare .* 0 to 9"),
     ("--loss mse --width 4", r"MSELoss can't compare"),
+    ("--loss ctc --width 4", r"CTCLoss can't compare .*'input_lengths'"),
     ("--num_classes 1 --width 4", r"CrossEntropyLoss takes an output for each class.*--loss mse"),
     ("--model_name vit --patch_size 3", r"--patch_size 3: expected a divisor of 8"),
     ("--model_name vit --patch_size 4 --num_heads 3", r"--num_heads 3: expected a divisor of"),

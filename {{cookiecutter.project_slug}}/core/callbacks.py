@@ -168,6 +168,7 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
 
     Args:
         chosen: One or a list of `module.Class`, or of mappings with `class_path` and `init_args`.
+            Lightning's need no module.
 
     Raises:
         UsageError: There is no such class.
@@ -177,6 +178,7 @@ def own_callbacks(chosen: Any) -> list[cb.Callback]:
         given = entry.as_dict() if hasattr(entry, "as_dict") else entry  # of jsonargparse
         wanted = given if isinstance(given, dict) else {"class_path": given}
         path = str(wanted.get("class_path"))
+        path = f"{cb.__name__}.{path}" if hasattr(cb, path) else path
         target = lookup.load(lookup.import_path("callbacks", path))
         callback = lookup.construct(target, wanted.get("init_args") or {})
         if not isinstance(callback, cb.Callback):

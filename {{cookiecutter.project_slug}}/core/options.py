@@ -378,10 +378,11 @@ def _set_typed(options: Options, name: str, value: str) -> None:
 
 
 def _as_yaml(value: Any) -> Any:
-    """A value without tuples and namespaces."""
+    """A value without tuples, namespaces, and what is only a default, such as a device."""
     value = value.as_dict() if isinstance(value, Namespace) else value
     if isinstance(value, dict):
-        return {key: _as_yaml(inner) for key, inner in value.items()}
+        plain = ((key, _as_yaml(inner)) for key, inner in value.items())
+        return {key: inner for key, inner in plain if is_plain(inner)}
     return [_as_yaml(v) for v in value] if isinstance(value, list | tuple | set) else value
 
 

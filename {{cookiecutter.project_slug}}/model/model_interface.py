@@ -273,7 +273,7 @@ class MInterface(pl.LightningModule):
             target = target.reshape(output.shape).to(output.dtype)
         try:
             return self.loss(output, target), target
-        except (IndexError, RuntimeError, UserWarning, ValueError) as error:
+        except (IndexError, RuntimeError, TypeError, UserWarning, ValueError) as error:
             raise UsageError(
                 f"{loss} can't compare the output of {name}, {_shape(output)}, with the target, "
                 f"{_shape(target)}, {target.min()} to {target.max()}: {str(error).splitlines()[0]}"

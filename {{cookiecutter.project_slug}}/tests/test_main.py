@@ -287,6 +287,15 @@ def test_own_loss_and_callback(run: Run, project: Path) -> None:
     assert "watched this" in run(*quick, "--callbacks", own).stdout
 
 
+def test_a_callback_of_lightning(run: Run, project: Path) -> None:
+    averaging = '{"class_path": "StochasticWeightAveraging", "init_args": {"swa_lrs": 0.01}}'
+    run(*QUICK, "--lr_scheduler", "null", "--callbacks", averaging)
+    file = project / "runs/digits-mlp/version_0/config.yaml"
+    assert yaml.safe_load(file.read_text())["trainer"]["callbacks"]["init_args"]["swa_lrs"] == 0.01
+    run("--config", file)
+    run(*QUICK, "--callbacks", "Timer", "--max_epochs", "1")
+
+
 HUNGRY = """
 import torch
 from torch import nn
