@@ -330,7 +330,7 @@ BUILT = [
     ("--devices garbage", r"trainer: .*devices.*int > 0"),
     ("--num_nodes 0", r"trainer: .*nodes"),
     ("--strategy nosuch", r"trainer: .*strategy.*nosuch"),
-    ("--precision 8", r"(trainer: .*[Pp]recision|--trainer.precision 8: expected)"),
+    ("--precision 8", r"--trainer.precision 8: expected one of (?!.*one of).*'bf16-mixed'"),
     ("--profiler nosuch", r"trainer: .*profiler.*'simple', 'advanced'"),
     ("--limit_train_batches 2.5", r"trainer: .*limit_train_batches"),
     ("--limit_val_batches -1", r"trainer: .*limit_val_batches"),

@@ -669,7 +669,10 @@ class TestUse:
         project.run(*NOISY, "--max_epochs", "1", "--name", "other", "--lr", "0.01")
         shown = project.run("compare", "mine", "other", "--format", "markdown")
         assert "| lr | 0.001 | 0.01 |" in shown and "| trainer.max_epochs | 3 | 1 |" in shown
-        assert "| test_acc |" in shown and "dataset" not in shown
+        assert "dataset" not in shown
+        accuracy = json.loads((run / "metrics.json").read_text())["test_acc"]
+        assert f"| test_acc | {accuracy:.5g} |" in shown
+        assert f"test_acc,{accuracy}," in project.run("compare", "mine", "other", "--format", "csv")
 
     def test_warm_start(self, project: Project, run: Path, tmp_path: Path) -> None:
         words = (*NOISY, "--max_epochs", "1", "--hidden_sizes", "[32,32]", "--num_classes", "12")
