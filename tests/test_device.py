@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from .command import Project, until
 from .conftest import Bake
-from .test_runs import NOISY, Project, assert_same_run, until
+from .test_runs import NOISY, assert_same_run
 
 pytestmark = [
     pytest.mark.slow,

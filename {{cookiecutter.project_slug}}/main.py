@@ -8,78 +8,63 @@ python main.py test --run digits-resnet                 # measure a finished run
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import os
-import signal
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from core import lookup
-from core.lookup import UsageError
-from core.options import Options, parse
-from core.runs import (
-    STOP_SIGNALS,
-    RunError,
-    Stopped,
-    TryAgain,
-    claim,
-    discard_folder,
-    is_helper,
-    make_folder,
-    requeue,
-)
+from core.cli.command_line import parse
+from core.cli.construct import construct, load
+from core.cli.options import Options
+from core.errors import TryAgain, UsageError
+from core.exit import answered
+from core.runs.folders import discard_folder
+from core.runs.processes import is_helper
 
 if TYPE_CHECKING:  # importing torch takes seconds: only once all options are known to be good
     import pytorch_lightning as pl
 
-    from core.verbs import Job
+    from core.job import Job
     from data import DInterface
 
-VERBS = {verb: f"core.verbs:{verb}" for verb in ("fit", "validate", "test", "predict")}
-VERBS |= {"export": "core.export:export"}
-VERBS |= {verb: f"core.report:{verb}" for verb in ("runs", "compare", "reproduce")}
+# Whose parameters are options without a section, and on which page of the help they stand.
+OWNERS = {
+    "model.model_interface:MInterface": "model",
+    "data.data_interface:DInterface": "data",
+    "core.runs.callbacks:make_callbacks": "run",
+    "core.runs.callbacks:make_checkpoints": "run",
+    "core.runs.loggers:make_loggers": "run",
+    "core.runs.folders:make_folder": "run",
+    "main:build": "run",
+}
 
 
-def build(
-    options: Options,
-    *,
-    seed: int = 0,
-    float32_matmul_precision: Literal["highest", "high", "medium"] = "high",
-) -> Job:
+def build(options: Options, *, seed: int = 0) -> Job:
     """Makes network, data and trainer.
 
     Args:
-        options: Of `core.options.parse`.
+        options: Of `parse(arguments, OWNERS)`.
         seed: Seed of the run: weights, order of the samples, augmentation, dropout.
-        float32_matmul_precision: How exact a GPU multiplies 32-bit matrices, see
-            torch.set_float32_matmul_precision; high is several times faster than highest.
-
-    Raises:
-        UsageError: Something can't work as the options say.
     """
-    import torch
-
-    from core.callbacks import seed_everything
-    from core.verbs import Job
+    from core import lightning
+    from core.job import Job
+    from core.train.seeding import seed_everything
     from data import DInterface
 
-    torch.set_float32_matmul_precision(float32_matmul_precision)
+    lightning.mute()
     seed_everything(seed)
     data = DInterface(**options.of("DInterface"))
     if not int(os.environ.get("LOCAL_RANK", 0)):  # once per node
         data.prepare_data()
-    data.setup(options.verb)
-    if options.verb == "fit" and data.part("val") is None:
+    data.setup(options.command)
+    if options.command == "fit" and data.part("val") is None:
         options.set("trainer.limit_val_batches", 0)
-    watched = options.values.get("monitor", "val_loss")
-    if options.values.get("trainer.limit_val_batches") == 0 and watched.startswith("val_"):
-        print("nothing is validated: train_loss tells the best checkpoint and when to stop early")
-        options.set("monitor", "train_loss")
     model = build_model(options, data)
     trainer = build_trainer(options, model)
-    about = (options.run_folder, options.checkpoint, options.changed)
-    return Job(options.verb, model, data, trainer, *about)
+    return Job(options.command, model, data, trainer, options)
 
 
 def build_model(options: Options, data: DInterface) -> pl.LightningModule:
@@ -88,118 +73,96 @@ def build_model(options: Options, data: DInterface) -> pl.LightningModule:
 
     from model import MInterface
 
-    for key in options.known():
-        if key.startswith("model."):
-            options.fill(key, data.published(key.removeprefix("model.")))
-    network, settings = lookup.load(options.targets["model"]), options.of("MInterface")
+    options.offer("model", data.published)
+    network, settings = load(options.targets["model"]), options.of("MInterface")
     model_args = options.section("model")
     if not isinstance(network, type) or not issubclass(network, pl.LightningModule):
         model = MInterface(**settings)
     elif issubclass(network, MInterface):
         settings = {n: v for n, v in settings.items() if n not in ("model_name", "model_args")}
-        model = lookup.construct(network, settings | model_args)
+        model = construct(network, settings | model_args)
     else:
-        found: pl.LightningModule = lookup.construct(network, model_args)
+        found: pl.LightningModule = construct(network, model_args)
         return found
     model.example_input_array, _ = model.split_batch(data.sample())
     return model
 
 
 def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
-    """Lightning's Trainer; for `fit` with a run folder, callbacks and loggers."""
+    """Lightning's Trainer with callbacks and loggers; for `fit` it writes into a run folder."""
     import pytorch_lightning as pl
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from core import callbacks
-    from core.checkpoints import AtomicCheckpointIO, newest
+    from core import lightning
+    from core.runs.callbacks import direction_of, make_callbacks, make_checkpoints
+    from core.runs.opening import open_run
+    from core.train.seeding import StatelessSeeding
 
-    settings = options.section("trainer")
-    settings["callbacks"] = callbacks.own_callbacks(settings.get("callbacks"))
-    writes = not settings.get("fast_dev_run") and not settings.get("barebones")
-    try:
-        if options.verb == "fit" and writes:
-            names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
-            root = settings.get("default_root_dir") or "runs"
-            folder = options.run_folder or make_folder(
-                root, "-".join(names), **options.of("make_folder")
-            )
-            claim(folder)
-            options.run_folder = settings["default_root_dir"] = folder
-            options.checkpoint = newest(folder, settings.get("max_epochs"))
-            if settings.get("logger") in (None, True):
-                chosen = options.of("make_loggers")
-                settings["logger"] = callbacks.make_loggers(folder, options.checkpoint, **chosen)
-            chosen = options.of("make_callbacks")
-            settings["callbacks"][:0] = callbacks.make_callbacks(folder, model, settings, **chosen)
-            settings["plugins"] = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
-        elif writes:
-            settings["logger"] = False
-        trainer = pl.Trainer(**settings)
-    except UsageError:
-        raise
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        raise UsageError(f"trainer: {' '.join(str(error).split())}") from None
-    if options.verb == "fit" and writes and not is_helper():
+    settings, direction = options.section("trainer"), direction_of(model)
+    folder = open_run(options, settings)
+    chosen = options.of("make_callbacks")
+    callbacks = [StatelessSeeding(), *make_callbacks(folder, settings, direction, **chosen)]
+    if folder and options.command == "fit":
+        chosen = options.of("make_checkpoints")
+        callbacks[:0] = make_checkpoints(folder, settings, direction, **chosen)
+    with lightning.refused(TypeError, ValueError):
+        trainer = pl.Trainer(**settings | {"callbacks": callbacks})
+    if folder and options.command == "fit" and not is_helper():
         options.save(folder / "config.yaml")
     return trainer
 
 
-def run(options: Options) -> None:
-    """Does what the options say; with others, if the verb asks for that."""
-    verb = lookup.load(options.verb_target)
-    changes = {}
-    gc.freeze()
-    gc.enable()
-    try:
-        needs_job = "job" in inspect.signature(verb).parameters
-        jobs = [build(options, **options.of("build"))] if needs_job else []
-        verb(*jobs, **options.of(verb.__name__))
-    except TryAgain as request:
-        changes = request.changes
-    if changes:
-        options.values |= changes
-        jobs.clear()
-        gc.unfreeze()
-        gc.collect()
-        run(options)
+def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule, DInterface]:
+    """Network and data of a run, for a notebook: `model, data = load_run("digits-resnet")`.
+
+    Args:
+        run: The run: last, its name or its folder.
+        ckpt: Its checkpoint: best, last or a file.
+    """
+    from core.job import use
+
+    job = build(parse(["predict", "--run", run], OWNERS))
+    use(job, run=run, ckpt=ckpt)
+    return job.model.eval(), job.data
 
 
-def main(arguments: list[str]) -> int:
-    """Does what a command line says.
+def run(arguments: Sequence[str]) -> Job | None:
+    """Does what a command line says; from Python: `run(["--lr", "0.1"]).results["test_acc"]`.
 
     Args:
         arguments: The words after `main.py`.
 
     Returns:
-        Exit code: 0 if it was done, 1 if it failed, 2 if it can't be done as typed, 130 after
-        Ctrl-C, 143 after SIGTERM.
+        What the command worked with, its folder and results among it, if it takes a `job`.
     """
-    options: Any = None
-    for number in STOP_SIGNALS:
-        signal.signal(number, Stopped.now)
-    gc.disable()  # what is imported stays: to look for garbage in it would take a second
+    options = parse([*arguments], OWNERS)
+    command = load(options.targets["command"])
+    takes = inspect.signature(command).parameters
     try:
-        options = parse(arguments, VERBS)
-        run(options)
-    except UsageError as error:
-        print(f"error: {str(error).strip().rpartition('UsageError: ')[2]}", file=sys.stderr)
-        if options and options.verb == "fit" and "resume" not in options.values:
+        while True:
+            gc.freeze()  # what is imported stays: to look for garbage in it would take a second
+            gc.enable()
+            job = build(options, **options.of("build")) if "job" in takes else None
+            try:
+                given = {"job": job, "options": options}
+                command(
+                    **{n: given[n] for n in given if n in takes}, **options.of(command.__name__)
+                )
+                return job
+            except TryAgain as request:
+                options.values |= request.changes
+            del job, given  # the memory was full
+            gc.unfreeze()
+            gc.collect()
+    except (UsageError, ModuleNotFoundError):
+        if options.command == "fit" and "resume" not in options.values:
             discard_folder(options.run_folder)
-        return 2
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (Exception, Stopped):
-        if not Stopped.last:
-            raise
-        folder = options and options.verb == "fit" and options.run_folder
-        hint = f"; to go on: python main.py --resume {folder}" if folder else ""
-        print(f"stopped{hint}", file=sys.stderr)
-        requeue()
-        return 128 + Stopped.last
-    finally:
-        gc.unfreeze()
-    return 0
+        raise
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does the same for a terminal, and returns the exit code: see core/exit.py."""
+    gc.disable()
+    return answered(functools.partial(run, arguments))
 
 
 if __name__ == "__main__":

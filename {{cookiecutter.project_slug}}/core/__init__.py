@@ -1,1 +1,5 @@
-"""What finds, checks and runs the files that are dropped into data/ and model/."""
+"""The engine: what finds, checks, trains and keeps what is dropped in. Nothing here needs an edit."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent  # of this project

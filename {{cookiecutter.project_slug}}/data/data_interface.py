@@ -2,20 +2,21 @@
 
 import functools
 import inspect
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.data import suggested_max_num_workers
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from torchvision.transforms import v2
 
-from core.batches import Batches, BatchSampler, Raw
-from core.lookup import UsageError, construct, load, locate
-from core.seeding import seed_at
-from core.source import literals
+from core import lightning
+from core.cli.construct import load, parameters
+from core.cli.names import locate
+from core.errors import UsageError
+from core.train.batches import Batches, BatchSampler, Raw, base, collate_of, raw, workers_for
+from core.train.seeding import seed_at
+from core.train.splits import divide, find_split
 
 _STAGES = {
     "fit": ("train", "val"),
@@ -23,7 +24,6 @@ _STAGES = {
     "test": ("test",),
     "predict": ("predict",),
 }
-_SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
 _SYNONYMS = {"n_classes": "num_classes", "in_chans": "in_channels", "img_size": "image_size"}
 
 
@@ -43,8 +43,6 @@ class DInterface(pl.LightningDataModule):
         batch_size: Samples per step on each device.
         num_workers: Processes that load batches; 0 loads in the training process. By default none
             where a batch takes less than 10 ms, else as many as there are cores left, up to 8.
-        on_device: Whether the training and validation data stay on the GPU, if they fit there. The
-            dataset must be one that hands over whole batches, see core/batches.py.
         val_fraction: Part of the training set that validates where the dataset has no own split.
         test_fraction: Part of the training set that tests where the dataset has no own split.
         split_seed: Seed of these parts. Apart from the run's seed, so that runs compare.
@@ -60,7 +58,6 @@ class DInterface(pl.LightningDataModule):
         data_args: dict[str, Any] | None = None,
         batch_size: int = 64,
         num_workers: int | None = None,
-        on_device: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: int = 0,
@@ -77,18 +74,18 @@ class DInterface(pl.LightningDataModule):
         # The network's hyper-parameters are logged: the same name with another value would clash.
         self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        self.split_seed, self.on_device = split_seed, on_device
-        self.fractions = {"val": val_fraction, "test": test_fraction}
+        self.split_seed, self.fractions = split_seed, {"val": val_fraction, "test": test_fraction}
+        self.on_device = False  # core/train/speed.py may switch it on
         self.dataset: Any = dataset
         if isinstance(dataset, str):
             self.dataset = load(locate("dataset", dataset))
         elif isinstance(dataset, Dataset):
             self.dataset = lambda: dataset
-        self._takes = _parameters(self.dataset)
-        self._args = dict(data_args or {})
-        if "transform" in self._takes and self.dataset.__module__.startswith("torchvision."):
+        self._takes, self._args = parameters(self.dataset), dict(data_args or {})
+        is_foreign = self.dataset.__module__.startswith("torchvision.")
+        if "transform" in self._takes and is_foreign and self._args.get("transform") is None:
             to_tensor = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-            self._args.setdefault("transform", to_tensor)
+            self._args["transform"] = to_tensor
         self._made: dict[tuple[str, bool], Any] = {}  # by split and augmentation
         self._parts: dict[str, Any] = {}
         self._is_prepared = False
@@ -103,14 +100,14 @@ class DInterface(pl.LightningDataModule):
         if "download" in self._takes and self._args.get("download", True) and not self._is_prepared:
             for split in ("train", "val", "test"):
                 try:
-                    self._make(split, download=True)
+                    find_split(self.dataset, self._args, split, download=True)
                 except OSError as error:  # no connection, or no place to write to
                     hint = "put the files there by hand, or type --data.download false"
                     raise UsageError(f"the download failed: {error}; {hint}") from error
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
-        """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`; None: all."""
+        """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`; else all."""
         for split in _STAGES.get(stage or "", ("train", "val", "test", "predict")):
             self.part(split)
 
@@ -127,62 +124,23 @@ class DInterface(pl.LightningDataModule):
         if split != "train" and own is not None:
             return own
         whole = self._own("train", augment=split == "train")
-        missing = [s for s, part in self.fractions.items() if part and self._own(s) is None]
+        missing = {s: part for s, part in self.fractions.items() if part and self._own(s) is None}
         if isinstance(whole, IterableDataset) or not missing:
             return whole if split == "train" else None
-        generator = torch.Generator().manual_seed(self.split_seed)
-        rest = torch.randperm(len(whole), generator=generator).tolist()
-        parts = {}
-        for name in missing:
-            count = max(1, round(len(whole) * self.fractions[name]))
-            parts[name], rest = rest[:count], rest[count:]
-        if not rest:
-            raise UsageError(f"nothing is left to train: the dataset has {len(whole)} samples")
-        chosen = (parts | {"train": rest}).get(split)
-        return None if chosen is None else Subset(whole, sorted(chosen))
+        chosen = divide(len(whole), missing, self.split_seed).get(split)
+        return None if chosen is None else Subset(whole, chosen)
 
     def _own(self, split: str, augment: bool = False) -> Any:
         """The dataset's own split; None where it has none."""
         key = split, augment and "augment" in self._takes
         if key not in self._made:
-            by_name = "split" in self._takes - self._args.keys()
-            by_flag = "train" in self._takes - self._args.keys() and split == "test"
-            known = split == "train" or by_name or by_flag
-            self._made[key] = self._make(split, augment=augment) if known else None
+            is_open = {*self._takes} - self._args.keys()
+            known = (
+                split == "train" or "split" in is_open or ("train" in is_open and split == "test")
+            )
+            find = functools.partial(find_split, self.dataset, self._args, split, augment=augment)
+            self._made[key] = find() if known else None
         return self._made[key]
-
-    def _make(self, split: str, augment: bool = False, download: bool = False) -> Any:
-        arguments = self._args | ({} if augment else {"augment": False}) | {"download": download}
-        arguments["train"] = self._args.get("train", split == "train")
-        unasked = {"augment", "download", "train", "split"} - self._takes
-        refusal = None
-        for name in self._names(split):
-            given = arguments | {"split": name}
-            try:
-                return construct(self.dataset, {n: v for n, v in given.items() if n not in unasked})
-            except UsageError:
-                raise
-            except (AssertionError, KeyError, ValueError) as error:  # it does not know this split
-                refusal = refusal or error
-            except RuntimeError as error:
-                if "download=True" not in str(error):
-                    raise
-                raise UsageError(f"{error}; type --data.download true") from error
-        if refusal and (split == "train" or "split" not in self._takes):
-            raise refusal
-        return None
-
-    def _names(self, split: str) -> list[str]:
-        """What the constructor may call a split; nothing if its type tells that it has none."""
-        if "split" in self._args:
-            return [self._args["split"]]
-        names = _SPLIT_NAMES.get(split, (split,))
-        try:
-            takes = inspect.signature(self.dataset, eval_str=True).parameters
-            known = {*literals(takes["split"].annotation)}
-        except (KeyError, NameError):  # no such parameter, or a type that is not imported
-            known = set()
-        return [name for name in names if name in known or not known]
 
     def sample(self) -> Any:
         """A batch of one sample, not augmented if there is such a one."""
@@ -192,24 +150,11 @@ class DInterface(pl.LightningDataModule):
 
     def collate(self, items: list[Any]) -> Any:
         """Makes a batch of samples."""
-        return _collate(self._any_part())(items)
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
-        if not isinstance(batch, Raw):
-            return batch
-        assert self.trainer is not None
-        stage = self.trainer.state.stage or ""
-        split = {"validate": "val", "sanity_check": "val", "test": "test", "predict": "predict"}
-        part = _base(self.part(split.get(stage, "train")))
-        number = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        seed_at(self.trainer.current_epoch, number, self.trainer.global_rank, "transform")
-        batch = part.transform_batch(batch.batch)
-        return self.trainer.precision_plugin.convert_input(batch)  # as Lightning has done before
+        return collate_of(self._any_part())(items)
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
-        dataset, name = _base(self._any_part()), _SYNONYMS.get(name, name)
+        dataset, name = base(self._any_part()), _SYNONYMS.get(name, name)
         if hasattr(dataset, name):
             yield getattr(dataset, name)
         if name == "num_classes" and hasattr(dataset, "classes"):
@@ -224,33 +169,29 @@ class DInterface(pl.LightningDataModule):
             elif len(shape) == 3:  # (C, H, W)
                 yield shape[0] if name == "in_channels" else shape[-1]
 
-    def file_names(self, split: str) -> list[str]:
-        """The file of each sample, if the dataset tells: in `samples`, or last in its items."""
-        part = self.part(split)
-        if isinstance(part, IterableDataset):
-            return []
-        indices = part.indices if isinstance(part, Subset) else range(len(part))
-        if samples := getattr(_base(part), "samples", None):
-            return [str(samples[index][0]) for index in indices]
-        item = part[0]
-        is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
-        return [part[index][-1] for index in range(len(part))] if is_named else []
-
     def _any_part(self) -> Any:
         built = {split: part for split, part in self._parts.items() if part is not None}
         return next((p for split, p in built.items() if split != "train"), built.get("train"))
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
+        trainer = self.trainer
+        if not isinstance(batch, Raw) or trainer is None:
+            return batch
+        is_val = trainer.validating or trainer.sanity_checking
+        split = "test" if trainer.testing else "predict" if trainer.predicting else "train"
+        part = base(self.part("val" if is_val else split))
+        place = trainer.current_epoch, lightning.batches_begun(trainer), trainer.global_rank
+        seed_at(*place, "transform")
+        return lightning.as_precise(trainer, part.transform_batch(batch.batch))
 
     def state_dict(self) -> dict[str, int]:
         """The place in training: the epoch, and the samples of it that were trained on."""
         if self.trainer is None:
             return {}
-        loop: Any = self.trainer.fit_loop
-        batches = loop.epoch_loop.batch_progress
-        is_over = batches.is_last_batch and batches.current.processed == batches.current.ready
-        done = 0 if is_over else batches.current.processed
-        samples = done * self.batch_size * self.trainer.world_size
-        position = {"epoch": loop.epoch_progress.current.processed, "samples": samples}
-        return position | {"batch_size": self.batch_size}
+        samples = lightning.batches_done(self.trainer) * self.batch_size * self.trainer.world_size
+        place = {"epoch": lightning.epoch(self.trainer), "samples": samples}
+        return place | {"batch_size": self.batch_size}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Takes over the place in training of a checkpoint."""
@@ -273,30 +214,30 @@ class DInterface(pl.LightningDataModule):
         return self._loader("predict")
 
     def _loader(self, split: str, drop_last: bool = False, **order: Any) -> Any:
-        part = self.part(split)
+        part, trainer = self.part(split), self.trainer
         if part is None:
             return []
-        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-        options: dict[str, Any] = {"collate_fn": _collate(part), "drop_last": drop_last}
-        options["batch_size"] = self.batch_size
+        device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
+        collate = collate_of(part)
+        options: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
+        options["collate_fn"] = collate
         if not isinstance(part, IterableDataset):
-            if self.trainer is not None:
-                order["rank"] = self.trainer.global_rank
-                order["world_size"] = self.trainer.world_size
+            if trainer is not None:
+                order |= {"rank": trainer.global_rank, "world_size": trainer.world_size}
             sampler = BatchSampler(part, self.batch_size, drop_last=drop_last, **order)
             if drop_last and not len(sampler):
-                raise UsageError(
-                    f"--drop_last true: {len(part)} samples make no batch of {self.batch_size}"
-                )
+                few = f"{len(part)} samples make no batch of {self.batch_size}"
+                raise UsageError(f"--drop_last true: {few}")
             options = {"sampler": sampler, "batch_size": None}
-            part = Batches(part, self.batch_size, _collate(part), finishes=self.trainer is None)
+            part = Batches(part, self.batch_size, collate, finishes=trainer is None)
             if self.on_device:
                 sampler.device = device
                 part.move(device)
-        elif self.trainer is not None and hasattr(part, "transform_batch"):
-            options["collate_fn"] = functools.partial(_raw, _collate(part))
+        elif trainer is not None and hasattr(part, "transform_batch"):
+            options["collate_fn"] = functools.partial(raw, collate)
         if self.num_workers is None:
-            self.num_workers = self._workers(part)
+            devices = trainer.num_devices if trainer is not None else 1
+            self.num_workers = 0 if self.on_device else workers_for(part, devices)
         return DataLoader(
             part,
             num_workers=self.num_workers,
@@ -304,50 +245,3 @@ class DInterface(pl.LightningDataModule):
             pin_memory=self.num_workers > 0 and device.type == "cuda",
             **options,
         )
-
-    def _workers(self, part: Any) -> int:
-        """How many processes keep up with training."""
-        if self.on_device or not isinstance(part, Batches):
-            return 0
-        for _ in range(3):  # the first may take longer
-            begin = time.perf_counter()
-            part[0]
-            seconds = time.perf_counter() - begin
-            if seconds < 0.01:
-                return 0
-            if seconds > 0.1:
-                break
-        devices = self.trainer.num_devices if self.trainer is not None else 1
-        return min(8, suggested_max_num_workers(devices))
-
-
-def _base(dataset: Any) -> Any:
-    return dataset.dataset if isinstance(dataset, Subset) else dataset
-
-
-def _collate(dataset: Any) -> Any:
-    return getattr(_base(dataset), "collate_fn", _batch)
-
-
-def _raw(collate: Any, items: list[Any]) -> Raw:
-    return Raw(collate(items))
-
-
-def _batch(items: list[Any]) -> Any:
-    try:
-        return default_collate(items)
-    except (RuntimeError, TypeError) as error:
-        hint = "return tensors of one shape, or give the dataset a collate_fn"
-        raise UsageError(f"the dataset's items can't be batched; {hint}: {error}") from error
-
-
-def _parameters(target: Any) -> set[str]:
-    """What a class or function takes, and its base classes through **kwargs."""
-    names: set[str] = set()
-    owners: list[Any] = [*target.__mro__] if isinstance(target, type) else [target]
-    for owner in owners:
-        parameters = inspect.signature(owner).parameters.values()
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return names

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from core.lookup import UsageError
+from core.errors import UsageError
 
 
 class ImageFolder(datasets.ImageFolder):

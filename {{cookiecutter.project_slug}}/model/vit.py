@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from core.lookup import UsageError
+from core.errors import UsageError
 
 
 class ViT(nn.Module):

@@ -1,4 +1,4 @@
-"""Every file in model/ and data/: a dropped-in file is tested at once.
+"""Every file in model/, data/, callbacks/ and commands/: a dropped-in file is tested at once.
 
 A network is given images, `SHAPE`. For one that takes something else write a line in `INPUTS`.
 """
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset, Subset
 
-from core import lookup
-from core.lookup import files, load, locate, signature
-from core.source import REQUIRED
+import pytorch_lightning as pl
+from core.cli.construct import construct, load, signature
+from core.cli.names import files, locate
+from core.cli.source import REQUIRED
 from data import DInterface
 
 NUM_CLASSES = 5
@@ -34,7 +35,7 @@ def build(name: str) -> nn.Module:
         pytest.skip(f"model/{name} needs {', '.join(unknown)}")
     target = locate("model_name", name)
     takes = signature(target).parameters
-    network: nn.Module = lookup.construct(load(target), {n: KNOWN[n] for n in KNOWN if n in takes})
+    network: nn.Module = construct(load(target), {n: KNOWN[n] for n in KNOWN if n in takes})
     return network
 
 
@@ -120,3 +121,21 @@ class TestDataset:
         values = [*item.values()] if isinstance(item, dict) else item
         first = values[0] if isinstance(values, list | tuple) else values
         return first.numpy().tobytes() if isinstance(first, Tensor) else repr(first).encode()
+
+
+@pytest.mark.parametrize("name", files("callbacks"))
+def test_callback(name: str) -> None:
+    """A callback of callbacks/, made as a run makes it."""
+    known = {"monitor": "val_loss", "mode": "min", "folder": None}
+    takes = signature(locate("callbacks", name)).parameters
+    if unknown := {n for n, p in takes.items() if p.default is REQUIRED} - known.keys():
+        pytest.skip(f"callbacks/{name} needs {', '.join(unknown)}")
+    target = load(locate("callbacks", name))
+    assert isinstance(construct(target, {n: known[n] for n in known if n in takes}), pl.Callback)
+
+
+@pytest.mark.parametrize("name", files("command"))
+def test_command(name: str) -> None:
+    """A command of commands/ can be imported, and says what it does."""
+    target = locate("command", name)
+    assert callable(load(target)) and signature(target).help

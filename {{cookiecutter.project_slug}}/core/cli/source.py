@@ -59,6 +59,7 @@ class Signature:
     parameters: dict[str, Parameter]
     help: str = ""
     open: bool = False  # takes further keywords that the source does not name
+    is_class: bool = False
 
 
 class Module:
@@ -206,7 +207,7 @@ class Definition:
         parameters = {
             n: replace(p, help=p.help or texts.get(n, "")) for n, p in found.parameters.items()
         }
-        return Signature(parameters, summary or found.help, found.open)
+        return Signature(parameters, summary or found.help, found.open, is_class=True)
 
     def _of_bases(self) -> Signature:
         for base in self.node.bases:

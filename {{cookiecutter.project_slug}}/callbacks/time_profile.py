@@ -10,16 +10,24 @@ from pytorch_lightning.profilers import Profiler
 from rich.console import Console
 from rich.table import Table
 
-_PARTS = {  # by the end of what Lightning calls them
-    "].train_dataloader_next": "waiting for data",
-    ".batch_to_device": "transfer to device",
-    ".training_step": "forward",
-    ".backward": "backward",
-    ".optimizer_step": "optimizer",
-    ".validation_step": "validation",
-    "].val_next": "validation",
-    "logging": "logging",
-}
+from core import lightning
+from core.runs.processes import say
+
+
+class TimeProfile(pl.Callback):
+    """Prints at the end where the time went; `--profile true` adds it."""
+
+    profiler: "TimeProfiler"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """From now on all parts of training are timed."""
+        if stage == "fit":
+            self.profiler = TimeProfiler(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints it."""
+        if trainer.is_global_zero:
+            self.profiler.print_table(getattr(trainer.train_dataloader, "num_workers", 0))
 
 
 class TimeProfiler(Profiler):
@@ -33,11 +41,11 @@ class TimeProfiler(Profiler):
 
     def __init__(self, trainer: pl.Trainer) -> None:
         super().__init__()
-        self.seconds = dict.fromkeys([*_PARTS.values(), "checkpointing", "all else"], 0.0)
+        self.seconds = dict.fromkeys([*lightning.PARTS.values(), "checkpointing", "all else"], 0.0)
         self.num_batches = 0
         self._running: list[str] = []
         self._since = 0.0
-        trainer.profiler = self  # type: ignore[attr-defined]
+        lightning.profile(trainer, self)
         for logger in trainer.loggers:
             for name in ("log_metrics", "save"):
                 setattr(logger, name, self._timed(getattr(logger, name)))
@@ -52,10 +60,11 @@ class TimeProfiler(Profiler):
 
     def start(self, action_name: str) -> None:
         """A part begins, and interrupts the one around it."""
-        if not self._running and action_name != "run_training_epoch":
+        if not self._running and action_name != lightning.EPOCH:
             return
         self._count()
-        part = next((part for end, part in _PARTS.items() if action_name.endswith(end)), "all else")
+        parts = lightning.PARTS.items()
+        part = next((part for end, part in parts if action_name.endswith(end)), "all else")
         self._running.append("checkpointing" if "Checkpoint" in action_name else part)
         self.num_batches += part == "waiting for data"
 
@@ -92,4 +101,4 @@ class TimeProfiler(Profiler):
             hint = "a larger --batch_size, or on a GPU --on_device true"
             if waiting > 0.01 * self.num_batches:  # more processes pay
                 hint = f"--num_workers {max(2, 2 * num_workers)}, or see get_batch in README.md"
-            print(f"training waits for data; try {hint}")
+            say(f"training waits for data; try {hint}")

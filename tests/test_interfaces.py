@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
-from core.batches import Batches, BatchSampler
-from core.lookup import UsageError
+from callbacks.speed import Speed
+from core.errors import UsageError
+from core.train.batches import Batches, BatchSampler
+from core.train.splits import divide
 from data import DInterface
 from model import MInterface
 
@@ -314,12 +316,12 @@ class TestMInterface:
     def test_one_output_against_a_flat_target_does_not_broadcast(self) -> None:
         model = MInterface(Net(num_classes=1), loss="mse")
         output, target = torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, 1.0])
-        loss, _ = model._compare(output, target)
+        loss, _ = model.compare(output, target)
         assert loss.item() == 0
 
     def test_half_precision_does_not_round_the_target(self) -> None:
         model = MInterface(Net(num_classes=1), loss="mse")
-        loss, _ = model._compare(torch.zeros(1, 1, dtype=torch.bfloat16), torch.tensor([1001.0]))
+        loss, _ = model.compare(torch.zeros(1, 1, dtype=torch.bfloat16), torch.tensor([1001.0]))
         assert loss.item() == 1001**2
 
     def test_metrics_are_those_of_all_samples(self) -> None:
@@ -361,8 +363,9 @@ class TestMInterface:
         assert fit.optimizers[0].defaults["fused"] is (fused is None)
 
     def test_channels_last(self) -> None:
-        model = MInterface("resnet", {"in_channels": 1, "num_classes": 10}, channels_last=True)
-        fit = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1)
+        model = MInterface("resnet", {"in_channels": 1, "num_classes": 10})
+        speed = Speed(channels_last=True)
+        fit = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1, callbacks=[speed])
         fit.fit(model, DInterface("digits"))
         weights = [p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1]
         assert all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)

@@ -1,4 +1,4 @@
-"""The verb that writes a network to a file which runs without this project."""
+"""Writing a network to a file that runs without this project."""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from core.lookup import UsageError
-from core.runs import RunError
-from core.verbs import Job, use
+from core.errors import RunError, UsageError
+from core.job import Job, use
+from core.runs.processes import say
 
 TOLERANCE = 1e-4  # largest difference between the outputs of network and file
 
@@ -39,8 +39,8 @@ def export(job: Job, *, format: Literal["onnx", "torch_export"] = "onnx", **whic
     if not difference <= TOLERANCE:
         file.unlink()
         raise RunError(f"the outputs of {file} differ by up to {difference:.1e}; it is removed")
-    print(f"{file}: largest difference to {checkpoint.name} on real samples {difference:.1e}\n")
-    print("\n".join(lines))
+    say(f"{file}: largest difference to {checkpoint.name} on real samples {difference:.1e}\n")
+    say(*lines)
 
 
 def _inputs(job: Job, samples: list[Any]) -> tuple[Tensor, ...]:

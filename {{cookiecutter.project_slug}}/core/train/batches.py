@@ -1,15 +1,18 @@
 """Batches: which samples are in one, and how they are taken from a dataset."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.data import Dataset, DistributedSampler, Subset, TensorDataset
+from torch.utils.data import Dataset, DistributedSampler, Subset, TensorDataset, default_collate
 
-from core.lookup import UsageError
-from core.seeding import run_seed, seed_at
+from core import lightning
+from core.errors import UsageError
+from core.runs.processes import say
+from core.train.seeding import run_seed, seed_at
 
 Key = tuple[tuple[int, ...], Tensor]  # epoch, batch, process; and the samples' indices, (B,) int64
 
@@ -115,7 +118,7 @@ class Batches(Dataset[Any]):
             raise UsageError(f"--on_device true: {name} needs tensors, and get_batch(indices)")
         size = sum(t.numel() * t.element_size() for t in tensors if t.device != device)
         if device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0] / 2:
-            print(f"--on_device true: {name}, {size / 1e9:.1f} GB, does not fit on {device}")
+            say(f"--on_device true: {name}, {size / 1e9:.1f} GB, does not fit on {device}")
             return
         vars(self.dataset).update(tree_map_only(Tensor, lambda t: t.to(device), held))
         self.indices = self.indices.to(device)
@@ -142,3 +145,50 @@ class Batches(Dataset[Any]):
         if hasattr(self.dataset, "__getitems__"):
             return self.collate(self.dataset.__getitems__(indices.tolist()))
         return self.collate([self.dataset[index] for index in indices.tolist()])
+
+
+def base(dataset: Any) -> Any:
+    """The dataset that a part is of."""
+    return dataset.dataset if isinstance(dataset, Subset) else dataset
+
+
+def collate_of(dataset: Any) -> Callable[[list[Any]], Any]:
+    """What makes a batch of a dataset's samples: its own `collate_fn`, or torch's.
+
+    Raises:
+        UsageError: When called: the samples can't be batched.
+    """
+    return getattr(base(dataset), "collate_fn", _collate)
+
+
+def _collate(items: list[Any]) -> Any:
+    try:
+        return default_collate(items)
+    except (RuntimeError, TypeError) as error:
+        hint = "return tensors of one shape, or give the dataset a collate_fn"
+        raise UsageError(f"the dataset's items can't be batched; {hint}: {error}") from error
+
+
+def raw(collate: Callable[[list[Any]], Any], items: list[Any]) -> Raw:
+    """A batch of a stream that is still to go through `transform_batch`."""
+    return Raw(collate(items))
+
+
+def workers_for(part: Any, devices: int) -> int:
+    """How many processes keep up with training.
+
+    Args:
+        part: What is loaded.
+        devices: How many devices each have a process that trains.
+    """
+    if not isinstance(part, Batches):
+        return 0
+    for _ in range(3):  # the first may take longer
+        begin = time.perf_counter()
+        part[0]
+        seconds = time.perf_counter() - begin
+        if seconds < 0.01:
+            return 0
+        if seconds > 0.1:
+            break
+    return min(8, lightning.most_workers(devices))

@@ -1,48 +1,15 @@
 """Loss and metrics of an epoch."""
 
 import math
-from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torchmetrics import MeanMetric, Metric
-from torchmetrics import classification as c
-from torchmetrics import regression as r
 
-Task = Literal["classification", "binary", "multilabel", "regression"]
-
-# What the metrics are about, where only the loss tells.
-TASKS: dict[str, Task] = {
-    "CrossEntropyLoss": "classification",
-    "NLLLoss": "classification",
-    "BCELoss": "binary",
-    "BCEWithLogitsLoss": "binary",
-    "MSELoss": "regression",
-    "L1Loss": "regression",
-    "SmoothL1Loss": "regression",
-    "HuberLoss": "regression",
-}
-
-# By task: name, maker (of the number of outputs), and whether more is better.
-METRICS: dict[str | None, dict[str, tuple[Callable[[int], Metric], bool]]] = {
-    None: {},
-    "classification": {
-        "acc": (lambda size: c.MulticlassAccuracy(size, average="micro"), True),
-        "f1": (lambda size: c.MulticlassF1Score(size, average="macro"), True),
-    },
-    "binary": {
-        "acc": (lambda size: c.BinaryAccuracy(), True),
-        "f1": (lambda size: c.BinaryF1Score(), True),
-    },
-    "multilabel": {"acc": (c.MultilabelAccuracy, True), "f1": (c.MultilabelF1Score, True)},
-    "regression": {
-        "mae": (lambda size: r.MeanAbsoluteError(), False),
-        "rmse": (lambda size: r.MeanSquaredError(squared=False), False),
-        "r2": (lambda size: r.R2Score(), True),
-    },
-}
+from core import lightning
+from core.train.tasks import METRICS, Task
 
 
 class Scores(nn.Module):
@@ -64,9 +31,12 @@ class Scores(nn.Module):
         self.by_name = nn.ModuleDict({"loss": MeanMetric(nan_strategy=math.nan)})
         self._kept: list[tuple[Tensor, int, Any, Any]] = []  # loss, samples, output, target
         self._num_values = 0
+        self._saved: list[dict[str, Any]] = []  # by process, until there are metrics to take it
 
-    def make(self, output: Tensor) -> None:
+    def make(self, output: Any) -> None:
         """Makes the metrics, once the first output (B, …) tells the number of classes."""
+        if not self.task or len(self.by_name) > 1 or not isinstance(output, Tensor):
+            return
         size = output.shape[1] if output.ndim > 1 else 1
         task = "multilabel" if self.task == "binary" and size > 1 else self.task
         for name, (make, _) in METRICS[task].items():
@@ -80,6 +50,7 @@ class Scores(nn.Module):
             output: What the network made of it, (B, …).
             target: The same for the target, or whatever the loss took.
         """
+        self._restore()
         size = len(target if isinstance(target, Tensor) else tree_leaves(target)[0])
         if len(self.by_name) == 1:
             output = target = None
@@ -114,19 +85,35 @@ class Scores(nn.Module):
     def _metrics(self) -> dict[str, Metric]:
         return {name: cast(Metric, metric) for name, metric in self.by_name.items()}
 
-    def saved(self) -> dict[str, Any]:
-        """All that has come in since the epoch began, for a checkpoint."""
+    def saved(self) -> list[dict[str, Any]]:
+        """All that has come in since the epoch began, of each process, for a checkpoint."""
+        if self._saved:  # the run went on, and has not begun a step
+            return self._saved
         states = {name: metric.metric_state for name, metric in self._metrics.items()}
-        return tree_map_only(Tensor, Tensor.cpu, {"states": states, "kept": self._kept})
+        own = tree_map_only(Tensor, Tensor.cpu, {"states": states, "kept": self._kept})
+        if not torch.distributed.is_initialized():
+            return [own]
+        found: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(found, own)
+        return found
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Takes it over again."""
+    def go_on_from(self, saved: list[dict[str, Any]]) -> None:
+        """Takes it over again with the next batch; with another number of processes it is lost."""
+        self._saved = saved
+
+    def _restore(self) -> None:
+        of_all, self._saved = self._saved, []
+        is_parallel = torch.distributed.is_initialized()
+        rank, size = (
+            (torch.distributed.get_rank(), torch.distributed.get_world_size())
+            if is_parallel
+            else (0, 1)
+        )
+        if len(of_all) != size:
+            return
         device = self._metrics["loss"].device
-        saved = tree_map_only(Tensor, lambda tensor: tensor.to(device), saved)
+        saved = tree_map_only(Tensor, lambda tensor: tensor.to(device), of_all[rank])
         for name, states in saved["states"].items():
-            metric = self._metrics[name]
-            for state, value in states.items():
-                setattr(metric, state, value)
-            metric._update_count = 1
+            lightning.restore(self._metrics[name], states)
         self._kept = saved["kept"]
         self._num_values = sum(kept[2].numel() for kept in self._kept if kept[2] is not None)

@@ -14,6 +14,19 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from core.errors import UsageError
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, NumPy, torch and the loaders' workers.
+
+    Raises:
+        UsageError: NumPy takes no such seed.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
+    pl.seed_everything(seed, workers=True, verbose=False)
+
 
 def seed_at(*place: Any) -> None:
     """Seeds Python, NumPy and torch for a place in training, such as (epoch, batch, process)."""

@@ -1,0 +1,139 @@
+"""Training."""
+
+import errno
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from callbacks.time_profile import TimeProfile
+from core import lightning
+from core.errors import RunError, TryAgain, UsageError
+from core.job import Job, load_weights
+from core.runs.checkpoints import check_storable, read
+from core.runs.folders import find_checkpoint, find_folder
+from core.runs.processes import say
+from core.runs.record import recorded
+from core.train.seeding import run_seed
+
+
+def fit(
+    job: Job,
+    *,
+    resume: str | None = None,
+    init_from: str | None = None,
+    profile: bool = False,
+    auto_batch: bool = False,
+) -> None:
+    """Train, then test the best weights.
+
+    Args:
+        job: What to train.
+        resume: An earlier run to go on with, exactly where it was: last, its name or its folder.
+            Its options hold; those that leave network and data as they are may be changed.
+        init_from: A run, or a file with weights, to begin with the weights of. Those that do not
+            fit are left out and named.
+        profile: Whether to tell in a table where the time goes.
+        auto_batch: Whether to halve the batch when memory runs out, and to accumulate the gradients
+            of twice as many, so that a step of the optimizer sees as many samples as before.
+
+    Raises:
+        UsageError: There are no such weights, or nothing is left to train.
+        TryAgain: With a smaller batch.
+    """
+    _check(job)
+    ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
+    facts: dict[str, Any] = {"loggers": {name: id for name, id in ids.items() if id}}
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+    facts |= {"cuda": torch.version.cuda, "devices": [f"{os.cpu_count()} cores", *gpus]}
+    with recorded(job.folder, job.options.arguments, seed=run_seed(), **facts):
+        changes = {}
+        try:
+            _train(job, resume, init_from, profile)
+        except Exception as error:
+            if not lightning.is_out_of_memory(error) or job.data.batch_size == 1:
+                raise
+            size, times = job.data.batch_size // 2, job.trainer.accumulate_grad_batches * 2
+            words = f"--batch_size {size} --accumulate_grad_batches {times}"
+            if not auto_batch or job.trainer.world_size > 1:
+                hint = "--auto_batch true does so by itself, in one process"
+                error.add_note(f"to use less memory, type {words}; {hint}")
+                raise
+            say(f"out of memory; going on with {words}")
+            changes = {"batch_size": size, "trainer.accumulate_grad_batches": times}
+        if changes:  # here nothing holds on to what took the memory
+            raise TryAgain(changes)
+
+
+def _check(job: Job) -> None:
+    """Finds before the first step what can't work."""
+    trainer = job.trainer
+    if trainer.accumulate_grad_batches < 1:
+        raise UsageError("--accumulate_grad_batches: expected 1 or more")
+    made, started = trainer.num_devices * trainer.num_nodes, os.environ.get("WORLD_SIZE")
+    if "TORCHELASTIC_RUN_ID" in os.environ and started != str(made):
+        hint = f"--devices and --num_nodes make {made}; type the same"
+        raise UsageError(f"torchrun started {started} processes, {hint}")
+    for owner in (job.model, job.data):
+        check_storable(owner.hparams)
+
+
+def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:
+    if init_from:
+        root = job.folder.parent.parent if job.folder else "runs"
+        file = Path(init_from)
+        if not file.is_file():
+            file = find_checkpoint(find_folder(str(root), init_from), "best")
+        warm_start(job.model, file)
+    if job.options.checkpoint:
+        say(f"going on from {job.options.checkpoint}")
+    elif resume:
+        say(f"{job.folder} has saved nothing yet; it begins anew")
+    if profile:
+        job.trainer.callbacks.append(TimeProfile())  # type: ignore[attr-defined]
+    try:
+        with lightning.refused():
+            job.trainer.fit(
+                job.model, job.data, ckpt_path=job.options.checkpoint, weights_only=True
+            )
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise RunError(f"the disk of {job.folder} is full; earlier checkpoints are kept") from error
+    best: Any = job.trainer.checkpoint_callback
+    results: dict[str, Any] = {}
+    if best and best.best_model_path:
+        path = Path(best.best_model_path)
+        results = {best.monitor: best.best_model_score.item(), "checkpoint": path.name}
+        load_weights(job.model, path)
+    if job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
+        results |= job.trainer.test(job.model, job.data, verbose=False)[0]
+    job.report(results, job.folder and job.folder / "metrics.json")
+
+
+def warm_start(model: torch.nn.Module, file: Path) -> None:
+    """Takes over the weights of a checkpoint or state_dict whose names and shapes match.
+
+    Raises:
+        UsageError: None do, or the file holds no weights.
+    """
+
+    def plain(name: str) -> str:  # without what torch.compile, DDP and Lightning put before
+        return re.sub(r"^((_orig_mod|module|model|net)\.)+", "", name.replace("_orig_mod.", ""))
+
+    found = read(file)
+    found = {plain(name): value for name, value in found.get("state_dict", found).items()}
+    own = model.state_dict()
+    taken = {
+        name: found[plain(name)]
+        for name, value in own.items()
+        if getattr(found.get(plain(name)), "shape", None) == value.shape
+    }
+    if not taken:
+        raise UsageError(f"--init_from {file}: no weights of it fit this network")
+    model.load_state_dict(taken, strict=False)
+    left = [name for name in own if name not in taken]
+    text = f"{len(taken)} of {len(own)} tensors taken from {file}"
+    say(text + f"; not {', '.join(left)}" * bool(left))

@@ -1,0 +1,69 @@
+"""The list of runs."""
+
+import csv
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from core.runs.folders import all_folders, find_checkpoint, has_weights, run_name
+from core.runs.record import read_run
+
+Format = Literal["table", "csv", "markdown"]
+Sort = Literal["run", "state", "epochs", "best", "params", "time", "started"]
+
+
+def runs(*, sort: Sort = "started", format: Format = "table", root: str = "runs") -> None:
+    """List the runs.
+
+    Args:
+        sort: Column to sort by; the newest, or the largest, first.
+        format: How to print it.
+        root: Folder of all runs.
+    """
+    found = [_facts(folder, root) for folder in all_folders(root)]
+    found.sort(key=lambda row: (row[sort] is not None, row[sort]), reverse=True)
+    for row in found:
+        if row["started"]:
+            row["time"] = timedelta(seconds=row["time"])
+            row["started"] = f"{datetime.fromtimestamp(row['started']):%m-%d %H:%M}"
+    print_table([*get_args(Sort)], [list(row.values()) for row in found], format)
+
+
+def _facts(folder: Path, root: str) -> dict[str, Any]:
+    about = read_run(folder)
+    best = find_checkpoint(folder, "best").stem if has_weights(folder) else ""
+    facts = {
+        "run": run_name(folder, root),
+        "state": about.get("state"),
+        "epochs": about.get("epochs"),
+    }
+    facts["best"] = best.partition("-")[2] or None  # epoch=4-val_loss=0.3178
+    facts |= {"params": about.get("parameters"), "time": about.get("seconds")}
+    return facts | {"started": about.get("started")}
+
+
+def print_table(header: list[str], rows: list[list[Any]], format: Format = "table") -> None:
+    """Prints a table, as wide as it is.
+
+    Args:
+        header: Name of each column.
+        rows: Their values; None is empty.
+        format: For a terminal, a program or a paper.
+    """
+    texts = [["" if value is None else str(value) for value in row] for row in rows]
+    if format == "csv":
+        csv.writer(sys.stdout).writerows([header, *texts])
+    elif format == "markdown":
+        for row in [header, ["---"] * len(header), *texts]:
+            print(f"| {' | '.join(row)} |")
+    else:
+        columns = [Column(name, no_wrap=True) for name in header]
+        table = Table(*columns, box=None, padding=(0, 2, 0, 0))
+        for row in texts:
+            table.add_row(*row)
+        width = Console(width=1000).measure(table).maximum  # so that nothing is cut off
+        Console(width=width).print(table)

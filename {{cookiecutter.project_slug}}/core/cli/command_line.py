@@ -1,0 +1,219 @@
+"""What was typed, and the options files below it, read into `Options`."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader
+
+from core import ROOT
+from core.cli import names
+from core.cli.names import suggest
+from core.cli.options import SECTIONS, SELECTORS, Options, Text, own_parameters
+from core.cli.source import REQUIRED
+from core.errors import UsageError
+from core.runs.folders import find_folder, requeued
+
+# What makes no difference to network and data: it may be changed when a run goes on.
+_FREE = (
+    *("trainer.", "callbacks", "stop_early", "checkpoint", "loggers", "num_workers", "on_device"),
+    *("compile", "channels_last", "float32_matmul_precision", "resume", "profile", "auto_batch"),
+)
+Pairs = list[tuple[str, Text]]  # of option and value
+
+
+def parse(arguments: list[str], owners: dict[str, str]) -> Options:
+    """Reads config.yaml, each --config file and the command line, the later over the earlier.
+
+    Args:
+        arguments: The command line without the program.
+        owners: See `Options`.
+
+    Raises:
+        UsageError: Anything that can't be run as typed.
+    """
+    command, typed, page = _tokens(arguments)
+    options = Options(command, owners, arguments)
+    layers = _layers(options, typed, page is not None)
+    typed = [(name, value) for name, value in typed if name != "config"]
+    values = _merged(options, [*layers, ("", {n: v for n, v in typed if n in SELECTORS})])
+    options.add_sections({n: values[n][1] for n in SELECTORS if n in values})
+    for is_first in (True, False):  # the callbacks tell what further options there are
+        for key, (origin, value) in values.items():
+            if origin and (key.rstrip("+") == "callbacks") == is_first:
+                _set_from_file(options, key, value, origin)
+        if is_first:
+            recorded = dict(options.values)
+            for name, value in (pair for pair in typed if pair[0].rstrip("+") == "callbacks"):
+                _set_typed(options, name, value)
+            options.add_callbacks()
+    chosen = {n: v for _, content in layers for n, v in content.items() if n in SELECTORS}
+    recorded = options.values | recorded | chosen
+    for name, value in (pair for pair in typed if pair[0].rstrip("+") != "callbacks"):
+        _set_typed(options, name, value)
+    if page is not None:
+        options.targets["command"] = names.locate("command", "help")
+        options.values["page"] = page
+    elif command != "help":
+        _check(options, recorded)
+    return options
+
+
+def _check(options: Options, recorded: dict[str, Any]) -> None:
+    """Refuses what lacks an option, or gives one that an earlier run does not let be changed."""
+    for name in ("model_name", "dataset"):
+        if options.values.get(name) is None:
+            raise UsageError(f"--{name} is missing; choose of: {', '.join(names.files(name))}")
+    for name, parameter in own_parameters(options.targets["command"]).items():
+        if parameter.default is REQUIRED and name not in options.values:
+            command = options.command
+            raise UsageError(f"{command} needs {name}; see python main.py {command} --help")
+    free = (*_FREE, *(f"{s}." for s in options.targets if s not in SECTIONS))
+    free = free if options.command == "fit" else (*free, "batch_size", "run", "ckpt", "format")
+    for key, value in options.values.items():
+        before = recorded.get(key, options.known()[key].default)
+        if options.run_folder and value != before and not key.startswith(free):
+            options.changed.append(f"{key}={'null' if value is None else value}")
+    if options.changed and "resume" in options.values:
+        hint = "a run goes on as it began; start a new one from its weights: --init_from"
+        raise UsageError(f"--{options.changed[0].replace('=', ' ')}: {hint} {options.run_folder}")
+
+
+def _tokens(arguments: list[str]) -> tuple[str, Pairs, str | None]:
+    """Splits a command line into command, pairs of option and value, and the page of help wanted.
+
+    The page is "" for the first one, None for no help.
+    """
+    rest, page = [*arguments], None
+    pairs: Pairs = []
+    command = rest.pop(0) if rest and not rest[0].startswith("-") else "fit"
+    known = names.files("command")
+    if command not in known:
+        hint = suggest(command, known, f"; choose one of: {', '.join(known)}")
+        raise UsageError(f"there is no command '{command}'{hint}")
+    takes = own_parameters(names.locate("command", command))
+    named = [name for name in takes if name in ("run", "runs", "page")]
+    words = [*itertools.takewhile(lambda word: not word.startswith("-"), rest)]
+    if named and words:  # test digits-resnet is test --run digits-resnet
+        runs = words[0] if len(words) == 1 else f"[{','.join(words)}]"
+        pairs.append((named[0], Text(runs)))
+        del rest[: len(words)]
+    while rest:
+        token = rest.pop(0)
+        name, equals, value = token[2:].partition("=")
+        is_last = not rest or rest[0].startswith("--")
+        if token in ("-h", "--help"):
+            page = "" if is_last else rest.pop(0)
+        elif not token.startswith("--") or not name:
+            raise UsageError(f"unexpected '{token}'; type --name value, and lists as '[1,2]'")
+        elif token == "--resume" and is_last:
+            pairs.append(("resume", Text("last")))
+        elif not equals and is_last:
+            raise UsageError(f"--{name} needs a value; a switch is typed as --{name} true")
+        else:
+            pairs.append((name, Text(value if equals else rest.pop(0))))
+    return command, pairs, page
+
+
+def _layers(options: Options, typed: Pairs, wants_help: bool) -> list[tuple[str, dict[str, Any]]]:
+    """The options files by name, the stronger ones later."""
+    project = ROOT / "config.yaml"
+    defaults = _flat(options, project) if project.exists() else {}
+    files = [Path(value) for name, value in typed if name == "config"]
+    takes, words = own_parameters(options.targets["command"]), dict(typed)
+    root = words.get("default_root_dir") or defaults.get("trainer.default_root_dir") or "runs"
+    if "resume" in takes and "resume" not in words and (begun := requeued(root)):
+        typed.append(("resume", Text(begun)))
+        words["resume"] = Text(begun)
+    run = words.get("run", takes["run"].default) if "run" in takes else words.get("resume")
+    if run not in (None, "null") and not wants_help:  # the command is about an earlier run
+        options.run_folder = find_folder(root, run, needs_weights="run" in takes)
+        files.insert(0, options.run_folder / "config.yaml")
+    return [(project.name, defaults), *((str(file), _flat(options, file)) for file in files)]
+
+
+def _merged(
+    options: Options, layers: list[tuple[str, dict[str, Any]]]
+) -> dict[str, tuple[str, Any]]:
+    """The origin and value that hold of each key; "callbacks+" is what is added to callbacks."""
+    values: dict[str, tuple[str, Any]] = {}
+    for origin, content in layers:
+        for selector, section in SELECTORS.items():  # arguments of another class don't carry over
+            if selector in content and content[selector] != values.get(selector, ("", None))[1]:
+                values = {k: v for k, v in values.items() if not k.startswith(section + ".")}
+        for key, value in content.items():
+            if key.endswith("+"):
+                more = value if isinstance(value, list) else [value]
+                values[key] = origin, [*values.get(key, ("", []))[1], *more]
+            else:
+                is_null = isinstance(value, Text) and value == "null"
+                values[key] = origin, None if is_null else value
+                values.pop(f"{key}+", None)
+    return values
+
+
+def _flat(options: Options, file: Path) -> dict[str, Any]:
+    """An options file by key, such as "model.depth"; what is written there plainly as `Text`."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        content, root = get_loader("yaml")(text) or {}, yaml.compose(text, yaml.CSafeLoader)
+    except OSError as error:
+        raise UsageError(f"--config {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if isinstance(root, yaml.MappingNode) and isinstance(content, str):  # nothing but nulls
+        content = {key.value: None for key, _ in root.value}
+    if not isinstance(content, dict):
+        raise UsageError(f"{file}: expected lines of 'name: value', got {type(content).__name__}")
+    flat: dict[str, Any] = {}
+    known, nodes = options.known(), root.value if isinstance(root, yaml.MappingNode) else []
+    for (key, value), (_, node) in zip(content.items(), nodes, strict=True):
+        if isinstance(value, dict) and str(key) not in known:
+            inner = zip(value.items(), node.value, strict=True)
+            flat |= {f"{key}.{name}": _text(v, n) for (name, v), (_, n) in inner}
+        elif key not in SECTIONS:
+            flat[str(key)] = _text(value, node)
+        elif value is not None:
+            raise UsageError(f"{file}: {key}: expected lines of 'name: value', got {value!r}")
+    if before := flat.pop("trainer.callbacks", None):  # where they were once
+        flat["callbacks+"] = before
+    return flat
+
+
+def _text(value: Any, node: Any) -> Any:
+    """A value of a file, read as if it had been typed unless it is in quotes."""
+    is_typed = isinstance(node, yaml.ScalarNode) and node.style is None and value is not None
+    return Text(node.value) if is_typed else value
+
+
+def _set_from_file(options: Options, key: str, value: Any, origin: str) -> None:
+    name = key.rstrip("+")
+    found = options.keys(name)
+    if not found:
+        section, dot, inner = name.partition(".")
+        if dot and section not in options.targets and section in names.choices("callbacks"):
+            return  # of a callback that is not chosen
+        if value is None and any(g.section == section and inner in g.hidden for g in options.groups):
+            return  # once it was an option
+        raise UsageError(f"{origin}: unknown key '{name}'{suggest(name, options.known())}")
+    for known in [name] if name in found else found:
+        (options.add if key.endswith("+") else options.set)(known, value, f"{origin}: {known}")
+
+
+def _set_typed(options: Options, name: str, value: Text) -> None:
+    bare = name.removesuffix("+")
+    keys = options.keys(bare)
+    if not keys:
+        known = [*options.known(), *(key.rpartition(".")[2] for key in options.known())]
+        hint = suggest(bare, known, "; see --help")
+        section = bare.partition(".")[0]
+        if section in names.choices("callbacks"):
+            hint = f"; type --callbacks+={section} before"
+        raise UsageError(f"--{bare}: the chosen classes have no such option{hint}")
+    for key in keys:
+        try:
+            (options.add if name != bare else options.set)(key, value, f"--{key} {value}")
+        except UsageError as error:
+            forms = f"; type {' or '.join(f'--{k} VALUE' for k in keys)}" if len(keys) > 1 else ""
+            raise UsageError(f"{error}{forms}") from None

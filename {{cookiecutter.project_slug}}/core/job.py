@@ -1,0 +1,114 @@
+"""What a command works with, and what several commands do with it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from core.cli.options import Options
+from core.errors import UsageError
+from core.runs.checkpoints import read
+from core.runs.folders import find_checkpoint
+from core.runs.processes import say
+from core.runs.record import save_results
+
+
+@dataclass
+class Job:
+    """What one command works with.
+
+    Attributes:
+        command: What to do: `fit`, `test`, ….
+        model: The network, in an `MInterface` or a LightningModule of its own.
+        data: The `DInterface`.
+        trainer: Lightning's Trainer.
+        options: All that was typed.
+        results: The final metrics, once there are some.
+    """
+
+    command: str
+    model: pl.LightningModule
+    data: Any
+    trainer: pl.Trainer
+    options: Options
+    results: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path | None:
+        """The run's; None if nothing is to be written."""
+        return self.options.run_folder
+
+    def file(self, name: str, checkpoint: Path) -> Path:
+        """Where results go: `metrics.json`, or `metrics-last-dataset=other.json`."""
+        assert self.folder is not None
+        is_best = checkpoint == find_checkpoint(self.folder, "best")
+        parts = [checkpoint.stem] * (not is_best) + self.options.changed
+        stem, _, suffix = name.partition(".")
+        text = "-".join([stem, *parts]).replace(os.sep, "_")[:200]
+        return self.folder / f"{text}.{suffix}"
+
+    def report(self, results: dict[str, Any], file: Path | None) -> None:
+        """Keeps final metrics, in the run folder too, and prints them as a table."""
+        self.results = results
+        if not self.trainer.is_global_zero:
+            return
+        table = Table("metric", "value")
+        for name, value in results.items():
+            table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+        Console().print(table)
+        if file:
+            save_results(file, results)
+            say(f"Results in {file if self.command != 'fit' else file.parent}")
+
+
+def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
+    """Loads the weights of an earlier run.
+
+    Args:
+        job: What to use.
+        run: The run: last, its name or its folder. Its options hold.
+        ckpt: Its checkpoint: best, last or a file.
+
+    Raises:
+        UsageError: There is no such checkpoint, or no data.
+    """
+    assert job.folder is not None
+    checkpoint = find_checkpoint(job.folder, ckpt)
+    load_weights(job.model, checkpoint)
+    part = {"validate": "val", "test": "test", "predict": "predict"}.get(job.command)
+    if part and job.data.part(part) is None:
+        hint = "set --val_fraction or --test_fraction"
+        raise UsageError(f"there is no data to {job.command}; {hint}")
+    return checkpoint
+
+
+def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
+    """Measures a run's weights, and keeps the results.
+
+    Args:
+        job: What to measure.
+        with_: The trainer's method.
+        which: See `use`.
+    """
+    checkpoint = use(job, **which)
+    results = {"checkpoint": checkpoint.name} | with_(job.model, job.data, verbose=False)[0]
+    job.report(results, job.file("metrics.json", checkpoint))
+
+
+def load_weights(model: torch.nn.Module, file: Path) -> None:
+    """Loads a checkpoint's weights; nothing in the file is run.
+
+    Raises:
+        UsageError: The file is no checkpoint, or one of another network.
+    """
+    try:
+        model.load_state_dict(read(file)["state_dict"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"{file} is no checkpoint of this network: {text}") from error

@@ -1,0 +1,225 @@
+"""The seam: all that Lightning calls private or internal is touched here, a function a matter.
+
+When a release moves one, the test of its name in tests/test_lightning.py of the template fails.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.data import suggested_max_num_workers
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.profilers import Profiler
+from pytorch_lightning.utilities.memory import is_oom_error
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from pytorch_lightning.utilities.model_summary import ModelSummary
+from torch.utils.flop_counter import FlopCounterMode
+from torchmetrics import Metric
+
+from core.errors import UsageError
+
+# What Lightning calls the parts of training, by how it ends: trainer/call.py, loops/.
+PARTS = {
+    "].train_dataloader_next": "waiting for data",
+    ".batch_to_device": "transfer to device",
+    ".training_step": "forward",
+    ".backward": "backward",
+    ".optimizer_step": "optimizer",
+    ".validation_step": "validation",
+    "].val_next": "validation",
+    "logging": "logging",
+}
+EPOCH = "run_training_epoch"  # what all parts of training are inside of: loops/fit_loop.py
+
+
+def epoch(trainer: pl.Trainer) -> int:
+    """Epochs that training has ended, also before its loop begins: loops/progress.py."""
+    current: Any = trainer.fit_loop.epoch_progress.current
+    return int(current.processed)
+
+
+def batches_begun(trainer: pl.Trainer) -> int:
+    """Batches of this epoch that training has taken: loops/training_epoch_loop.py."""
+    return int(trainer.fit_loop.epoch_loop.batch_progress.current.ready)
+
+
+def batches_done(trainer: pl.Trainer) -> int:
+    """Batches of the epoch that training is in, 0 once it is over: loops/training_epoch_loop.py."""
+    batches: Any = trainer.fit_loop.epoch_loop.batch_progress
+    is_over = batches.is_last_batch and batches.current.processed == batches.current.ready
+    return 0 if is_over else int(batches.current.processed)
+
+
+def let_plateau_step(trainer: pl.Trainer) -> None:
+    """Has a resumed epoch count for ReduceLROnPlateau: loops/fit_loop.py, `restarting`."""
+    trainer.fit_loop.restarting = False
+
+
+def count_steps_before(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Takes back a step that is logged but not yet made: loops/training_epoch_loop.py.
+
+    On loading Lightning would else go on one step further.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    batches = loop.batch_progress.current
+    if batches.started < batches.ready and not loop._should_accumulate():
+        state = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]
+        state["_batches_that_stepped"] -= 1
+
+
+def count_batches_anew(checkpoint: dict[str, Any], then: int, now: int) -> None:
+    """Counts an epoch's batches in another size: loops/progress.py."""
+    done = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    done.update({name: count * then // now for name, count in done.items()})
+
+
+def forget_lengths(checkpoint: dict[str, Any]) -> None:
+    """Takes the lengths out of saved schedules, which may be others now: torch's lr_scheduler.py.
+
+    Lightning saves them as they are: trainer/connectors/checkpoint_connector.py.
+    """
+    for state in checkpoint.get("lr_schedulers", []):
+        for inner in [state, *state.get("_schedulers", [])]:
+            for name in ("total_steps", "_schedule_phases", "T_max", "total_iters"):
+                inner.pop(name, None)
+
+
+def restore(metric: Metric, states: dict[str, Any]) -> None:
+    """Gives a metric the sums of another: torchmetrics/metric.py, `_update_count`."""
+    for state, value in states.items():
+        setattr(metric, state, value)
+    metric._update_count = 1
+
+
+class Summary(ModelSummary):
+    """Layers, sizes and FLOPs as far as they can be computed: utilities/model_summary/.
+
+    Lightning calls the example without gradients, where the counter of FLOPs takes no view of a
+    parameter, such as an expanded class token; nested tensors it never takes.
+
+    Args:
+        model: What is summarized.
+        max_depth: How many layers of layers are shown; -1 for all.
+
+    Attributes:
+        missing: What could not be computed, and why; empty if nothing.
+    """
+
+    missing = ""
+
+    def _forward_example_input(self) -> None:
+        model, trainer = self._model, self._model._trainer
+        example = model._on_before_batch_transfer(model.example_input_array)
+        example = model._apply_batch_transfer_handler(example)
+        if trainer is not None:  # as precise as the network, which Lightning forgets
+            example = trainer.precision_plugin.convert_input(example)
+        modes = {module: module.training for module in model.modules()}
+        model.eval()
+        for what, grad, counter in (
+            ("FLOPs", torch.enable_grad(), self._flop_counter),
+            ("sizes", torch.no_grad(), contextlib.nullcontext()),
+        ):
+            context: Any = trainer.precision_plugin.forward_context() if trainer else grad
+            try:
+                with context, grad, counter:
+                    if isinstance(example, dict):
+                        model(**example)
+                    else:
+                        model(*example if isinstance(example, list | tuple) else [example])
+                break
+            except Exception as error:  # of the network or the counter: training will tell which
+                self.missing = f"no {what}: {type(error).__name__}: {str(error)[:120]}"
+                depth = self._max_depth + 1
+                self._flop_counter = FlopCounterMode(display=False, depth=depth)
+        for module, mode in modes.items():
+            module.training = mode
+
+    def table(self) -> tuple[Any, ...]:
+        """What Lightning's `ModelSummary.summarize` prints: columns, and numbers."""
+        numbers = (self.total_parameters, self.trainable_parameters, self.model_size)
+        return (self._get_summary_data(), *numbers, self.total_training_modes, self.total_flops)
+
+
+def as_precise(trainer: pl.Trainer, batch: Any) -> Any:
+    """A batch in the precision of the network: plugins/precision/precision.py."""
+    return trainer.precision_plugin.convert_input(batch)
+
+
+def can_fuse(trainer: pl.Trainer) -> bool:
+    """Whether an optimizer may be fused: none is clipped then in plugins/precision/amp.py."""
+    return not (trainer.gradient_clip_val and "mixed" in str(trainer.precision))
+
+
+def has_step(model: pl.LightningModule, step: str) -> bool:
+    """Whether a module has such a step of its own: utilities/model_helpers.py."""
+    return bool(is_overridden(step, model))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Of a device, the host, or a process that loads data and was killed: utilities/memory.py."""
+    texts = ("out of memory", "allocate memory", "killed by signal: Killed", "exited unexpectedly")
+    found = isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+    return found or bool(is_oom_error(error))
+
+
+def most_workers(devices: int) -> int:
+    """Processes that Lightning advises to load data with: lightning_fabric/utilities/data.py."""
+    return int(suggested_max_num_workers(devices))
+
+
+@contextlib.contextmanager
+def refused(*more: type[Exception]) -> Iterator[None]:
+    """Tells in a line what Lightning refuses: lightning_fabric/utilities/exceptions.py.
+
+    Args:
+        more: Exceptions by which it is refused here, too.
+
+    Raises:
+        UsageError: It is refused.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (MisconfigurationException, *more)):
+            raise
+        raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def check_strategy(strategy: Any) -> None:
+    """Refuses to start processes that would not know the run: strategies/launchers/.
+
+    Raises:
+        UsageError: It forks or spawns.
+    """
+    if isinstance(strategy, str) and any(w in strategy for w in ("spawn", "fork", "notebook")):
+        hint = "type --strategy ddp"
+        raise UsageError(f"--strategy {strategy}: its processes do not start main.py; {hint}")
+
+
+def profile(trainer: pl.Trainer, profiler: Profiler) -> None:
+    """Has a trainer that is made already profiled: trainer/trainer.py."""
+    trainer.profiler = profiler  # type: ignore[attr-defined]
+
+
+def mute() -> None:
+    """Mutes what no user can mend, by what the warnings say: lightning_fabric/utilities/."""
+    if not torch.cuda.is_available():  # else each step looks for a driver
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for noise in (
+        "not have many workers",
+        "is not empty",
+        "LeafSpec",
+        "is not supported by the model summary",
+        "logging interval",
+        "dataloader is not resumable",
+        "when using `ckpt_path`, callbacks",
+    ):
+        warnings.filterwarnings("ignore", f".*{noise}")

@@ -1,0 +1,175 @@
+"""The callbacks of a run: those chosen by name, and those that keep its checkpoints."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning import callbacks as cb
+
+from core import lightning
+from core.cli.construct import checked, construct, load, offer, parameters
+from core.cli.names import import_path, locate, section
+from core.errors import UsageError
+from core.runs.last_checkpoint import LastCheckpoint
+from core.runs.record import update_run
+
+Direction = Callable[[str], Literal["min", "max"]]
+
+
+def direction_of(model: pl.LightningModule) -> Direction:
+    """Gives what tells whether less or more of a metric is better.
+
+    Args:
+        model: What logs it; says so in a method `higher_is_better`, else less is.
+    """
+    more = getattr(model, "higher_is_better", None)
+    return lambda metric: "max" if more and more(metric) else "min"
+
+
+def make_callbacks(
+    folder: Path | None,
+    trainer: dict[str, Any],
+    direction: Direction,
+    *,
+    callbacks: list[str | dict[str, Any]] | None = None,
+    callback_args: dict[str, dict[str, Any]] | None = None,
+    monitor: str = "val_loss",
+    mode: Literal["min", "max"] | None = None,
+    stop_early: bool = True,
+) -> list[pl.Callback]:
+    """The callbacks that are chosen by name.
+
+    Args:
+        folder: The run's folder; None if nothing is to be written.
+        trainer: The trainer's settings, which may switch some of them off.
+        direction: Tells whether less or more of a metric is better.
+        callbacks: Files of callbacks/, Lightning's by their names, and your own as module.Class, or
+            as mappings with `class_path` and `init_args`. --callbacks+=NAME adds one.
+        callback_args: Their arguments, by section.
+        monitor: Metric that tells the best checkpoint and when to stop early.
+        mode: Whether less or more of it is better; by default what the metric itself says.
+        stop_early: Whether to stop when the monitor no longer improves.
+
+    Raises:
+        UsageError: There is no such callback, or its arguments can't work.
+    """
+    found = []
+    for entry in callbacks or []:
+        path, given = entry if isinstance(entry, str) else entry.get("class_path"), {}
+        if isinstance(entry, str):
+            target = locate("callbacks", entry)
+            given = (callback_args or {}).get(section(entry), {})
+        else:
+            path = f"{cb.__name__}.{path}" if hasattr(cb, str(path)) else str(path)
+            target, given = import_path("callbacks", path), entry.get("init_args") or {}
+        watched = given.get("monitor", monitor)
+        own_mode = mode if watched == monitor else None
+        facts = {
+            "folder": lambda: folder,
+            "monitor": lambda watched=watched: watched,
+            "mode": lambda watched=watched, own=own_mode: own or direction(watched),
+        }
+        made = _make(str(path), load(target), given, facts)
+        if not _is_off(made, trainer, stop_early):
+            found.append(made)
+    return found
+
+
+def _is_off(made: pl.Callback, trainer: dict[str, Any], stop_early: bool) -> bool:
+    """Whether another option switches a callback off."""
+    kinds = (cb.ProgressBar, cb.ModelSummary, cb.EarlyStopping, cb.LearningRateMonitor)
+    return (
+        (isinstance(made, cb.ProgressBar) and trainer.get("enable_progress_bar") is False)
+        or (isinstance(made, cb.ModelSummary) and trainer.get("enable_model_summary") is False)
+        or (isinstance(made, cb.EarlyStopping) and not stop_early)
+        or (isinstance(made, kinds) and bool(trainer.get("barebones")))
+    )
+
+
+def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) -> pl.Callback:
+    def known(parameter: str) -> list[Any]:
+        return [facts[parameter]()] if parameter in facts else []
+
+    arguments = offer(parameters(target), given, known)
+    if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
+        with lightning.refused():
+            found = checked(f"--callbacks {name}", target, **arguments)
+    else:
+        found = construct(target, arguments)
+    if not isinstance(found, pl.Callback):
+        raise UsageError(f"--callbacks {name}: expected a Lightning Callback")
+    return found
+
+
+class BestCheckpoint(cb.ModelCheckpoint):
+    """Lightning's, which writes down which of its files is the best.
+
+    Args:
+        folder: The run's folder.
+        options: Arguments of Lightning's.
+    """
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(dirpath=folder / "checkpoints", **options)
+        self.folder, self.known = folder, ""
+
+    @property
+    def state_key(self) -> str:
+        """As Lightning's, so that its checkpoints can be read."""
+        return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves, and writes it down."""
+        super().on_validation_end(trainer, pl_module)
+        self._write_down(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same where nothing is validated."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._write_down(trainer)
+
+    def _write_down(self, trainer: pl.Trainer) -> None:
+        if self.best_model_path != self.known and trainer.is_global_zero:
+            update_run(self.folder, best=Path(self.best_model_path).name)
+        self.known = self.best_model_path
+
+
+def make_checkpoints(
+    folder: Path,
+    trainer: dict[str, Any],
+    direction: Direction,
+    *,
+    monitor: str = "val_loss",
+    mode: Literal["min", "max"] | None = None,
+    checkpoint: dict[str, Any] | None = None,
+    checkpoint_every_n_steps: int = 1000,
+) -> list[pl.Callback]:
+    """The last and the best checkpoint.
+
+    Args:
+        folder: The run's folder.
+        trainer: The trainer's settings, which may switch them off.
+        direction: Tells whether less or more of a metric is better.
+        monitor: See `make_callbacks`.
+        mode: See `make_callbacks`.
+        checkpoint: Options of Lightning's ModelCheckpoint for the best weights. With
+            every_n_train_steps or train_time_interval, further weights are kept so often.
+        checkpoint_every_n_steps: The most steps that a killed run loses. It is saved more often
+            where that costs less than a hundredth of the time.
+    """
+    if trainer.get("enable_checkpointing") is False:
+        return []
+    chosen, often = dict(checkpoint or {}), {}
+    for name in ("every_n_train_steps", "train_time_interval"):
+        if chosen.get(name):  # a metric of before says nothing of these weights
+            often[name] = chosen.pop(name)
+    best = {"filename": f"{{epoch}}-{{{monitor}:.4f}}", "enable_version_counter": False}
+    watch = {"monitor": monitor, "mode": mode or direction(monitor)}
+    found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps)]
+    with lightning.refused(TypeError, ValueError):
+        found += [BestCheckpoint(folder, **watch, **best | chosen)]
+        if often:
+            often |= {"filename": "{step}", "save_top_k": -1}
+            found += [cb.ModelCheckpoint(dirpath=folder / "checkpoints", **often)]
+    return found

@@ -1,0 +1,152 @@
+"""Loggers that write into the run's folder."""
+
+import csv
+import itertools
+import os
+import uuid
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+from core import ROOT
+from core.cli.construct import is_plain
+from core.errors import UsageError
+from core.runs.checkpoints import read
+from core.runs.folders import run_name
+from core.runs.processes import is_helper
+from core.runs.record import read_run
+
+
+class CSVLogger(Logger):
+    """Writes `metrics.csv`, a row a step, of which no kill takes one, and `hparams.yaml`.
+
+    Args:
+        folder: Where they are.
+        rows: How many of the rows that are there to keep.
+    """
+
+    def __init__(self, folder: Path, rows: int = 0) -> None:
+        super().__init__()
+        self.file, self.names = folder / "metrics.csv", ["step"]
+        self.kept: list[dict[str, Any]] = []  # not yet written
+        if is_helper():
+            return
+        if rows and self.file.exists():
+            with self.file.open(newline="") as lines:
+                self.names = next(csv.reader(lines))
+            self._rewrite(rows)
+        else:
+            self.file.unlink(missing_ok=True)
+
+    @property
+    def name(self) -> str:
+        """Empty: all is in the folder itself."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """The same."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The folder."""
+        return str(self.file.parent)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Takes note of a row; what is logged of one step in parts are rows of their own."""
+        if not is_helper():
+            self.kept.append(metrics | {"step": len(self.kept) if step is None else step})
+            if len(self.kept) == 100:
+                self.save()
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *more: Any, **named: Any) -> None:
+        """Writes them."""
+        if not is_helper():
+            values = vars(params) if isinstance(params, Namespace) else params
+            plain = {name: value for name, value in values.items() if is_plain(value)}
+            text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+            (self.file.parent / "hparams.yaml").write_text(text, encoding="utf-8")
+
+    def save(self) -> None:
+        """Writes the rows; a new column comes in by a new file, which takes the old one's place."""
+        names = sorted({*self.names, *(name for row in self.kept for name in row)})
+        if not self.kept:
+            return
+        if not self.file.exists() or names != self.names:
+            self.names = names
+            self._rewrite()
+        with self.file.open("a", newline="") as lines:
+            csv.DictWriter(lines, self.names).writerows(self.kept)
+        self.kept = []
+
+    def finalize(self, status: str) -> None:
+        """Writes what is left."""
+        self.save()
+
+    def _rewrite(self, rows: int | None = None) -> None:
+        part = self.file.with_name(".metrics.csv.part")
+        with part.open("w", newline="") as new:
+            writer = csv.DictWriter(new, self.names)
+            writer.writeheader()
+            if self.file.exists():
+                with self.file.open(newline="") as old:
+                    writer.writerows(itertools.islice(csv.DictReader(old), rows))
+        part.replace(self.file)
+
+
+def make_loggers(
+    folder: Path,
+    checkpoint: Path | None = None,
+    *,
+    loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] | None = None,
+) -> list[Logger]:
+    """Loggers that write into the run's folder.
+
+    Args:
+        folder: The run's folder.
+        checkpoint: What a run goes on from; what was logged later is taken back.
+        loggers: Which to use; by default tensorboard and csv (metrics.csv).
+
+    Raises:
+        UsageError: A package is not installed, or a service can't be used.
+    """
+    saved = read(checkpoint) if checkpoint else None
+    rows = saved.get("logged_rows", 0) if saved else 0
+    ids = read_run(folder).get("loggers", {})
+    place: dict[str, Any] = {"save_dir": folder, "name": "", "version": ""}
+    makers: dict[str, Callable[[], Logger]] = {
+        "tensorboard": lambda: TensorBoardLogger(
+            **place, purge_step=saved and saved["global_step"]
+        ),
+        "csv": lambda: CSVLogger(folder, rows),
+        "wandb": lambda: WandbLogger(
+            name=run_name(folder),
+            save_dir=folder,
+            project=ROOT.name,
+            id=ids.get("WandbLogger", uuid.uuid4().hex),
+            resume="allow",
+        ),
+        "mlflow": lambda: MLFlowLogger(
+            ROOT.name,
+            run_name(folder),
+            os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}"),
+            run_id=ids.get("MLFlowLogger"),
+        ),
+    }
+    found: list[Any] = []
+    for name in loggers or ("tensorboard", "csv"):
+        try:
+            found.append(makers[name]())
+            if name in ("wandb", "mlflow"):
+                assert found[-1].experiment  # what is wrong with a service, it says now
+        except ModuleNotFoundError as error:
+            missing, hint = error.name or name, "type uv sync --extra loggers"
+            raise UsageError(f"--loggers {name}: {missing} is not installed; {hint}") from error
+        except Exception as error:
+            raise UsageError(f"--loggers {name}: {error}") from error
+    return found

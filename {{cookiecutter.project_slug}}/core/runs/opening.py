@@ -1,0 +1,72 @@
+"""The beginning of a run: its folder, what it goes on from, and what Lightning writes there."""
+
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import profilers
+
+from core import lightning
+from core.cli.options import Options
+from core.runs.checkpoints import AtomicCheckpointIO, newest
+from core.runs.folders import make_folder
+from core.runs.loggers import make_loggers
+from core.runs.processes import Stopped, say
+from core.runs.record import claim
+
+
+def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
+    """Makes or finds the run's folder.
+
+    Args:
+        options: All that was typed; gets the folder, and the checkpoint to go on from.
+        settings: The trainer's; gets loggers, profiler and the writer of checkpoints.
+
+    Returns:
+        The folder; None if nothing is to be written.
+
+    Raises:
+        UsageError: It can't be written, or is in use.
+    """
+    lightning.check_strategy(settings.get("strategy"))
+    watched = options.values.get("monitor", "val_loss")
+    if settings.get("limit_val_batches") == 0 and watched.startswith("val_"):
+        say("nothing is validated: train_loss tells the best checkpoint and when to stop early")
+        options.set("monitor", "train_loss")
+    if settings.get("fast_dev_run") or settings.get("barebones"):
+        return None
+    if options.command == "fit":
+        names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
+        root = settings.get("default_root_dir") or "runs"
+        folder = options.run_folder or make_folder(
+            root, "-".join(names), **options.of("make_folder")
+        )
+        claim(folder)
+        options.run_folder = settings["default_root_dir"] = folder
+        options.checkpoint = newest(folder, settings.get("max_epochs"))
+        Stopped.hint = f"; to go on: python main.py --resume {folder}"
+        if settings.get("logger") in (None, True):
+            chosen = options.of("make_loggers")
+            settings["logger"] = make_loggers(folder, options.checkpoint, **chosen)
+        settings["plugins"] = [*(settings.get("plugins") or []), AtomicCheckpointIO()]
+    else:
+        settings["logger"] = False
+    settings["profiler"] = _profiler(settings.get("profiler"), options.run_folder)
+    return options.run_folder
+
+
+def _profiler(chosen: Any, folder: Path | None) -> Any:
+    """Lightning's profiler by name, which writes into the run's folder.
+
+    Args:
+        chosen: Its name, or one that is made; None for none.
+        folder: The run's folder.
+    """
+    kinds = {
+        "simple": profilers.SimpleProfiler,
+        "advanced": profilers.AdvancedProfiler,
+        "pytorch": profilers.PyTorchProfiler,
+    }
+    if folder is None or chosen not in kinds:
+        return chosen
+    say(f"the profile goes to {folder}/*-profile.*")
+    return kinds[chosen](dirpath=folder, filename="profile")

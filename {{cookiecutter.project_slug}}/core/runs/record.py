@@ -1,0 +1,151 @@
+"""What is written down of a run: `run.json`, how it was made and its state; `metrics.json`.
+
+A lock on `.lock` tells that a run is still running; the system takes it back however the process
+ends.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core import ROOT
+from core.errors import UsageError
+from core.runs.processes import Stopped, is_helper
+
+
+@contextlib.contextmanager
+def recorded(folder: Path | None, arguments: list[str], **facts: Any) -> Iterator[None]:
+    """Records in `run.json` that a run begins, or goes on, and how it ends.
+
+    Args:
+        folder: The run's folder; None records nothing.
+        arguments: What was typed.
+        facts: More to record.
+    """
+    if folder is None or is_helper():
+        yield
+        return
+    _start(folder, ["main.py", *arguments], facts)
+    state = ""
+    try:
+        yield
+        state = "finished"
+    finally:
+        state = state or ("interrupted" if Stopped.last else "failed")
+        with contextlib.suppress(OSError):  # the folder is gone, or the disk full
+            update_run(folder, state=state)
+        release(folder)
+
+
+def claim(folder: Path) -> None:
+    """Locks a run's folder, before anything in it is touched.
+
+    Raises:
+        UsageError: The run is still running.
+    """
+    from filelock import FileLock, Timeout  # only here: it takes a moment
+
+    if is_helper() or folder in _locks:
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UsageError(f"{folder} is still running") from None
+    _locks[folder] = lock
+
+
+def release(folder: Path) -> None:
+    """Gives the lock back."""
+    if folder in _locks:
+        _locks.pop(folder).release()
+
+
+def _start(folder: Path, command: list[str], facts: dict[str, Any]) -> None:
+    """Records all that is needed to repeat the run."""
+    earlier = read_run(folder)
+    source = _git("diff", "HEAD", "--binary")
+    for file in _git("ls-files", "--others", "--exclude-standard", "--", "*.py", "*.yaml").split():
+        source += _git("diff", "--no-index", os.devnull, file)
+    if source:
+        (folder / "uncommitted.diff").write_text(source, encoding="utf-8")
+    found = [info.stem for place in sys.path for info in Path(place).glob("*.dist-info")]
+    packages = {name: version for name, _, version in (stem.partition("-") for stem in found)}
+    update_run(
+        folder,
+        state="running",
+        started=earlier.get("started", time.time()),
+        resumed=time.time(),
+        seconds_before=earlier.get("seconds", 0),
+        commands=[*earlier.get("commands", []), command],
+        commit=_git("rev-parse", "--verify", "--quiet", "HEAD").strip(),
+        host=platform.node(),
+        platform=platform.platform(),
+        slurm_job=os.environ.get("SLURM_JOB_ID"),
+        python=platform.python_version(),
+        packages=dict(sorted(packages.items())),
+        **facts,
+    )
+
+
+def update_run(folder: Path, **facts: Any) -> None:
+    """Changes what `run.json` tells."""
+    now = time.time()
+    found = {"started": now, "resumed": now, "seconds_before": 0} | read_run(folder) | facts
+    found["seconds"] = round(found["seconds_before"] + now - found["resumed"])
+    part = folder / ".run.json.part"
+    part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    part.replace(folder / "run.json")
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` tells, with the state that holds now."""
+    file = folder / "run.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if found.get("state") == "running" and not _is_locked(folder):
+        found["state"] = "interrupted"
+    return found
+
+
+def read_results(file: Path) -> dict[str, float | str]:
+    """What such a file as `metrics.json` holds; nothing if there is none."""
+    found: dict[str, float | str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return found
+
+
+def save_results(file: Path, results: dict[str, float | str]) -> None:
+    """Writes final metrics to such a file as `metrics.json`, beside others of the same weights."""
+    before = read_results(file)
+    before = before if before.get("checkpoint") == results.get("checkpoint") else {}
+    file.write_text(json.dumps(before | results, indent=2) + "\n", encoding="utf-8")
+
+
+_locks: dict[Path, Any] = {}  # kept until the process ends
+
+
+def _is_locked(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if folder in _locks or not (folder / ".lock").exists():
+        return folder in _locks
+    try:
+        with FileLock(folder / ".lock").acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def _git(*words: str) -> str:
+    """What git prints about this project; nothing without git or repository."""
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.decode(errors="replace")

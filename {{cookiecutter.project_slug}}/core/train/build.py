@@ -1,0 +1,54 @@
+"""The network and the loss, chosen by name."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import nn
+
+from core.cli.construct import checked, construct, load
+from core.cli.names import locate
+from core.errors import UsageError
+
+
+def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
+    """What is called with output and target.
+
+    Args:
+        chosen: Its name; or a class, function or module.
+        arguments: Of its constructor; of a function those after output and target.
+
+    Raises:
+        UsageError: It can't be made so.
+    """
+    if isinstance(chosen, nn.Module):
+        return chosen
+    target = load(locate("loss", chosen)) if isinstance(chosen, str) else chosen
+    if not isinstance(target, type):
+        return functools.partial(target, **arguments)
+    lists: dict[str, Any] = {n: v for n, v in arguments.items() if isinstance(v, list)}
+    if target.__module__.startswith("torch."):  # there they are weights
+        try:
+            lists = {n: torch.tensor(v, dtype=torch.float32) for n, v in lists.items()}
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"--loss_args {lists}: {error}") from error
+    return checked(f"--loss {chosen}", target, **arguments | lists)
+
+
+def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
+    """The network.
+
+    Args:
+        chosen: Its name; or a class, function or module.
+        arguments: Of its constructor.
+
+    Raises:
+        UsageError: It can't be made so, or is no network.
+    """
+    if isinstance(chosen, nn.Module):
+        return chosen
+    target = load(locate("model_name", chosen)) if isinstance(chosen, str) else chosen
+    network = construct(target, arguments)
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"--model_name {chosen}: expected a network, got {type(network).__name__}")
+    return network

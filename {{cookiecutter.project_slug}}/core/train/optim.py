@@ -1,0 +1,174 @@
+"""Optimizer, schedule, and the table of parameter groups."""
+
+import fnmatch
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+
+from core.cli.construct import checked, load, offer
+from core.cli.names import locate
+from core.errors import UsageError
+
+# What a row of the table of parameter groups may set, and what it does to a group.
+COLUMNS: dict[str, Callable[[dict[str, Any], float], dict[str, Any]]] = {
+    "lr_factor": lambda group, value: {"lr": group["lr"] * value},
+    "weight_decay": lambda group, value: {"weight_decay": value},
+}
+
+
+class Optimization:
+    """Makes optimizers and their schedules as chosen, for one network or for each of several.
+
+    Args:
+        optimizer: Its name, or a class.
+        optimizer_args: Further arguments.
+        lr_scheduler: Its name, or a class; None for a constant rate.
+        lr_scheduler_args: Its arguments.
+        lr_interval: Whether it moves each step or each epoch; None for what fits it.
+        warmup_steps: Steps over which the rate first rises.
+        param_groups: The table: by pattern on the names of parameters, what is set for those.
+
+    Raises:
+        UsageError: These can't work.
+    """
+
+    def __init__(
+        self,
+        optimizer: str | Callable[..., Optimizer] = "adamw",
+        optimizer_args: dict[str, Any] | None = None,
+        lr_scheduler: str | Callable[..., Any] | None = None,
+        lr_scheduler_args: dict[str, Any] | None = None,
+        lr_interval: str | None = None,
+        warmup_steps: int = 0,
+        param_groups: dict[str, dict[str, float]] | None = None,
+    ) -> None:
+        self.chosen, self.optimizer_args = optimizer, optimizer_args or {}
+        self.chosen_schedule, self.schedule_args = lr_scheduler, lr_scheduler_args or {}
+        self.interval, self.warmup_steps = lr_interval, warmup_steps
+        self.rows = param_groups or {}
+        for pattern, row in self.rows.items():
+            if unknown := row.keys() - COLUMNS.keys():
+                known = ", ".join(COLUMNS)
+                raise UsageError(f"--param_groups {pattern}: no '{min(unknown)}'; expected {known}")
+
+    def check(self, lr: float, weight_decay: float | None, monitor: str) -> None:
+        """Finds wrong arguments before there is anything to train.
+
+        Raises:
+            UsageError: There are some.
+        """
+        probe = self.optimizer([nn.Parameter(torch.zeros(1))], lr, weight_decay)
+        self.with_schedule(probe, 100 + self.warmup_steps, 100, monitor)
+
+    def groups(
+        self, named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float | None
+    ) -> list[Any]:
+        """The trained parameters, in groups if the table makes some.
+
+        A pattern, such as `backbone`, `layer*` or `head.bias`, stands for whole words between the
+        dots of a name; where several fit, the later row holds.
+
+        Args:
+            named: Names and parameters, as of `network.named_parameters()`.
+            lr: The rate that factors are of.
+            weight_decay: The decay of groups that set none.
+
+        Raises:
+            UsageError: A pattern fits no parameter.
+        """
+        trained = {name: p for name, p in named if p.requires_grad}
+        if not self.rows:
+            return [*trained.values()]
+        rows = dict.fromkeys(trained, "")
+        for pattern in self.rows:
+            fitting = [n for n in trained if fnmatch.fnmatchcase(f".{n}.", f"*.{pattern}.*")]
+            if not fitting:
+                words = sorted({word for name in trained for word in name.split(".")})
+                known = ", ".join(w for w in words if not w.isdigit())
+                raise UsageError(f"--param_groups {pattern}: fits no parameter; there are {known}")
+            rows |= dict.fromkeys(fitting, pattern)
+        found = []
+        for pattern in dict.fromkeys(rows.values()):
+            params = [trained[name] for name in rows if rows[name] == pattern]
+            group: dict[str, Any] = {"params": params, "lr": lr}
+            for column, value in self.rows.get(pattern, {}).items():
+                group |= COLUMNS[column](group, value)
+            found.append(group)
+        return found
+
+    @staticmethod
+    def fits_one_kernel(network: nn.Module) -> bool:
+        """Whether all parameters of a network can be updated in one kernel."""
+        trained = [p for p in network.parameters() if p.requires_grad]
+        is_plain = all(p.is_floating_point() and p.device.type in "cpu cuda" for p in trained)
+        return is_plain and not any(getattr(m, "sparse", False) for m in network.modules())
+
+    def optimizer(
+        self, parameters: Any, lr: float, weight_decay: float | None = None, can_fuse: bool = False
+    ) -> Optimizer:
+        """The optimizer; in one kernel a step if it can be and nothing else was asked for.
+
+        Args:
+            parameters: Of a network, or `groups`.
+            lr: Learning rate.
+            weight_decay: Weight decay; None for the optimizer's own.
+            can_fuse: Whether the parameters can be updated in one kernel.
+
+        Raises:
+            UsageError: It can't be made so.
+        """
+        chosen = self.chosen
+        target = load(locate("optimizer", chosen)) if isinstance(chosen, str) else chosen
+        arguments = {"lr": lr, "weight_decay": weight_decay} | self.optimizer_args
+        if any(arguments.get(name) for name in ("foreach", "differentiable")):
+            can_fuse = False
+        if can_fuse and "fused" in inspect.signature(target).parameters:
+            arguments |= {"fused": arguments.get("fused") is not False}
+        given = {name: value for name, value in arguments.items() if value is not None}
+        optimizer: Optimizer = checked(f"--optimizer {chosen}", target, parameters, **given)
+        return optimizer
+
+    def with_schedule(
+        self, optimizer: Optimizer, steps: float, epochs: int | None, monitor: str
+    ) -> Any:
+        """What Lightning takes from `configure_optimizers`: the optimizer with its schedule.
+
+        Args:
+            optimizer: Whose rate is scheduled.
+            steps: Its steps in all; infinite if nobody knows.
+            epochs: Epochs in all.
+            monitor: What a plateau is one of.
+
+        Raises:
+            UsageError: The schedule can't be made so.
+        """
+        chosen, warmup = self.chosen_schedule, self.warmup_steps
+        if chosen is None and not warmup:
+            return optimizer
+        target = load(locate("lr_scheduler", chosen)) if isinstance(chosen, str) else chosen
+        target = target or functools.partial(lr_scheduler.ConstantLR, factor=1.0)
+        takes = inspect.signature(target).parameters
+        lengths = [name for name in ("total_steps", "T_max", "total_iters") if name in takes]
+        interval = self.interval or ("step" if lengths else "epoch")
+        if warmup and interval == "epoch":
+            raise UsageError(f"--warmup_steps {warmup} needs --lr_interval step for {chosen}")
+        if warmup < 0:
+            raise UsageError(f"--warmup_steps {warmup}: expected 0 or more")
+        total = steps - warmup if interval == "step" else epochs
+        if lengths and (total is None or not 0 < total < float("inf")):
+            hint = "type --max_epochs VALUE; for a dataset without length --max_steps VALUE instead"
+            raise UsageError(f"--lr_scheduler {chosen} needs a length; {hint}")
+        rates = [group["lr"] for group in optimizer.param_groups]
+        facts = dict.fromkeys(lengths, total) | {"max_lr": rates if len(rates) > 1 else rates[0]}
+        arguments = offer(takes, self.schedule_args, facts)
+        schedule = checked(f"--lr_scheduler {chosen}", target, optimizer, **arguments)
+        if warmup:
+            rise = lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
+            schedule = lr_scheduler.SequentialLR(optimizer, [rise, schedule], [warmup])
+        settings = {"scheduler": schedule, "interval": interval, "monitor": monitor}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
