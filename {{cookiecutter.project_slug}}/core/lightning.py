@@ -173,11 +173,12 @@ def most_workers(devices: int) -> int:
 
 
 @contextlib.contextmanager
-def refused(*more: type[Exception]) -> Iterator[None]:
+def refused(*more: type[Exception], title: str = "trainer") -> Iterator[None]:
     """Tells in a line what Lightning refuses: lightning_fabric/utilities/exceptions.py.
 
     Args:
         more: Exceptions by which it is refused here, too.
+        title: What is refused.
 
     Raises:
         UsageError: It is refused.
@@ -189,7 +190,7 @@ def refused(*more: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (MisconfigurationException, *more)):
             raise
-        raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{title}: {' '.join(str(error).split())}") from error
 
 
 def check_strategy(strategy: Any) -> None:

@@ -183,7 +183,7 @@ def _flat(options: Options, file: Path) -> dict[str, Any]:
 
 def _text(value: Any, node: Any) -> Any:
     """A value of a file, read as if it had been typed unless it is in quotes."""
-    is_typed = isinstance(node, yaml.ScalarNode) and node.style is None and value is not None
+    is_typed = isinstance(node, yaml.ScalarNode) and not node.style and value is not None
     return Text(node.value) if is_typed else value
 
 
@@ -194,7 +194,9 @@ def _set_from_file(options: Options, key: str, value: Any, origin: str) -> None:
         section, dot, inner = name.partition(".")
         if dot and section not in options.targets and section in names.choices("callbacks"):
             return  # of a callback that is not chosen
-        if value is None and any(g.section == section and inner in g.hidden for g in options.groups):
+        if value is None and any(
+            g.section == section and inner in g.hidden for g in options.groups
+        ):
             return  # once it was an option
         raise UsageError(f"{origin}: unknown key '{name}'{suggest(name, options.known())}")
     for known in [name] if name in found else found:
@@ -205,11 +207,13 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
     bare = name.removesuffix("+")
     keys = options.keys(bare)
     if not keys:
-        known = [*options.known(), *(key.rpartition(".")[2] for key in options.known())]
-        hint = suggest(bare, known, "; see --help")
-        section = bare.partition(".")[0]
-        if section in names.choices("callbacks"):
+        section, _, inner = bare.rpartition(".")
+        words = {key.rpartition(".")[2]: key for key in options.known()}
+        hint = suggest(bare, [*options.known(), *words], "; see --help")
+        if section in names.choices("callbacks") and section not in options.targets:
             hint = f"; type --callbacks+={section} before"
+        elif section and inner in words:
+            hint = f"; did you mean '{inner}'?"
         raise UsageError(f"--{bare}: the chosen classes have no such option{hint}")
     for key in keys:
         try:

@@ -65,7 +65,9 @@ sys.path += [str(ROOT / kind.folder) for kind in KINDS.values() if kind.folder a
 
 def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """`; did you mean 'resnet'?` where a known name is near, else `otherwise`."""
-    near, plain = {_plain(k): k for k in known}, _plain(name)
+    plain, near = _plain(name), dict[str, str]()
+    for word in known:
+        near.setdefault(_plain(word), word)
     close = [k for k in near if plain and k.startswith(plain)]
     ends = [k for k in near if len(plain) > 3 and k.endswith(plain)]  # epochs: max_epochs
     close = close or sorted(ends, key=len) or difflib.get_close_matches(plain, near, n=1)

@@ -93,7 +93,7 @@ def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) 
 
     arguments = offer(parameters(target), given, known)
     if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
-        with lightning.refused():
+        with lightning.refused(title=f"--callbacks {name}"):
             found = checked(f"--callbacks {name}", target, **arguments)
     else:
         found = construct(target, arguments)

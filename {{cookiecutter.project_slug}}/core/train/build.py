@@ -1,6 +1,7 @@
 """The network and the loss, chosen by name."""
 
 import functools
+import warnings
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
     Raises:
         UsageError: It can't be made so.
     """
+    warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells
     if isinstance(chosen, nn.Module):
         return chosen
     target = load(locate("loss", chosen)) if isinstance(chosen, str) else chosen
