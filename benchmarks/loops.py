@@ -103,6 +103,7 @@ def bare() -> None:
     """This project's interfaces under Lightning alone: no callback, logger, checkpoint, bar."""
     import pytorch_lightning as pl
     from benchmark import Pictures, Timer
+
     from data import DInterface
     from model import MInterface
 
@@ -198,7 +199,7 @@ def loader_ours(num_workers: int = 2, transform: bool = False) -> None:
     from data import DInterface
 
     arguments = {"root": "jpegs", "min_scale": None}
-    fractions = {"val_fraction": 0, "test_fraction": 0}
+    fractions: dict[str, Any] = {"val_fraction": 0, "test_fraction": 0}
     data = DInterface("image_folder", arguments, num_workers=num_workers, **fractions)
     loader, part = data.train_dataloader(), data.part("train")
     loader.dataset.finishes = False
@@ -218,6 +219,7 @@ def loader_alone() -> None:
 def memory(size: int = 130_000) -> None:
     """Memory of all processes while four workers load 400 MB that are held in memory."""
     from benchmark import Vectors
+
     from data import DInterface
 
     data = DInterface(Vectors(size), num_workers=4, val_fraction=0, test_fraction=0)

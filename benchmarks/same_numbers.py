@@ -107,7 +107,7 @@ class Waves(torch.utils.data.TensorDataset):
 
 
 def type_command(project: Path, command: str) -> None:
-    """Types `python main.py …` in a project.
+    """Types `python main.py …` in a project; what is printed goes to its shown.txt.
 
     Raises:
         RuntimeError: It ends with another exit code than it should.
@@ -130,7 +130,8 @@ def type_command(project: Path, command: str) -> None:
 def _main(project: Path, command: str) -> None:
     os.setsid()
     os.chdir(project)
-    shown = os.open("shown.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    shown = os.open("shown.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.write(shown, f"\n$ python main.py {command}\n".encode())
     for number in (1, 2):
         os.dup2(shown, number)
     signal.alarm(300)  # none takes as long, unless it hangs

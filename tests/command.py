@@ -87,15 +87,18 @@ class Project:
         )
 
     def run(self, *words: object, code: int = 0, **options: Any) -> str:
+        """Types it, waits for the exit code, and returns what was printed."""
         process = self.start(*words, **options)
         shown: str = process.communicate(timeout=300)[0]
         assert process.returncode == code, shown
         return shown
 
     def of(self, name: str) -> Path:
+        """The folder of the first run of a name."""
         return self.folder / "runs" / name / "version_0"
 
     def state(self, name: str) -> str:
+        """Its state."""
         rows = csv.DictReader(self.run("runs", "--format", "csv").splitlines())
         return {row["run"]: row["state"] for row in rows}[f"{name}/version_0"]
 

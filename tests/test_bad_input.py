@@ -185,7 +185,7 @@ PARSED = [
     ("--callbacks nosuch.Class", r"--callbacks nosuch.Class: there is no module 'nosuch'"),
     (
         "--callbacks nosuch",
-        r"no callbacks/nosuch.py; choose one of: early_stop.*Timer.*module.Name",
+        r"no callbacks/nosuch.py; choose one of: early_.*Timer.*module.Name",
     ),
     ("--callbacks+=progres_bar", r"no callbacks/progres_bar.py; did you mean 'progress_bar'"),
     ("--callbacks+=TIMR", r"no callbacks/TIMR.py; did you mean 'Timer'"),
@@ -327,11 +327,11 @@ BUILT = [
     ("--model_name import_net", r"model/import_net.py, line 1, needs the module 'no_such_package'"),
     (
         '--param_groups {"nosuch":{"lr_factor":2}}',
-        r"--param_groups nosuch: fits no parameter; there ar",
+        r"--param_groups nosuch: fits no parameter",
     ),
     (
         '--param_groups {"stages":{"lr":2}}',
-        r"--param_groups stages: no 'lr'; expected lr_factor, weig",
+        r"--param_groups stages: no 'lr'; expected lr_f",
     ),
     # values
     ("--lr -1", r"--optimizer adamw: Invalid learning rate"),

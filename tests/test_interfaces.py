@@ -13,7 +13,6 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, de
 from callbacks.speed import Speed
 from core.errors import UsageError
 from core.train.batches import Batches, BatchSampler
-from core.train.splits import divide
 from data import DInterface
 from model import MInterface
 

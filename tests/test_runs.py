@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -89,7 +88,7 @@ SCENARIOS = {
     ),
     "average": (
         *("--max_epochs", "10", "--lr_scheduler", "null", "--patience", "2", "--min_delta", "0.2"),
-        *("--callbacks", "pytorch_lightning.callbacks.EMAWeightAveraging"),
+        "--callbacks+=EMAWeightAveraging",
     ),
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
@@ -211,9 +210,9 @@ class TestResume:
         """No moment at which metrics.csv lacks a row that it had."""
         code = (
             "import csv, os, pathlib, signal\n"
-            "from core.callbacks import _MetricsFile\n"
+            "from core.runs.loggers import CSVLogger\n"
             f"folder = pathlib.Path({str(tmp_path)!r})\n"
-            "writer = _MetricsFile(folder, 0)\n"
+            "writer = CSVLogger(folder, 0)\n"
             "for name in ('one', 'two'):\n"
             "    writer.log_metrics({name: 1.0}, 0)\n"
             "    writer.save()\n"
@@ -630,7 +629,7 @@ class TestUse:
 
     def test_from_python(self, project: Project, run: Path) -> None:
         code = (
-            "from core.verbs import load_run\n"
+            "from main import load_run\n"
             "model, data = load_run('mine')\n"
             "print(tuple(model(*model.split_batch(next(iter(data.test_dataloader())))[0]).shape))"
         )

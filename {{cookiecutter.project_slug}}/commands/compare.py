@@ -4,9 +4,9 @@ from typing import Any
 
 import yaml
 
+from commands.runs import Format, print_table
 from core.runs.folders import find_folder, run_name
 from core.runs.record import read_results
-from commands.runs import Format, print_table
 
 
 def compare(*, runs: list[str], format: Format = "table", root: str = "runs") -> None:

@@ -1,10 +1,10 @@
 """Training a run again."""
 
+from commands.runs import print_table
 from core.errors import RunError, UsageError
 from core.runs.folders import find_folder
 from core.runs.processes import say
 from core.runs.record import read_results, read_run
-from commands.runs import print_table
 from core.train.study import repeat
 
 

@@ -1,4 +1,4 @@
-"""The engine: what finds, checks, trains and keeps what is dropped in. Nothing here needs an edit."""
+"""The engine: it finds, checks and trains what is dropped in. Nothing here needs an edit."""
 
 from pathlib import Path
 

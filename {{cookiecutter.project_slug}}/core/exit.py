@@ -52,4 +52,5 @@ def _missing(error: ModuleNotFoundError) -> str:
             place = file.relative_to(ROOT), trace.tb_lineno
         trace = trace.tb_next
     where = f"{place[0]}, line {place[1]}, needs" if place[1] else "what was chosen needs"
-    return f"{where} the module '{error.name}', which is not installed; type: uv add {error.name.partition('.')[0]}"
+    hint = f"type: uv add {error.name.partition('.')[0]}"
+    return f"{where} the module '{error.name}', which is not installed; {hint}"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import IterableDataset, Subset
 
-import pytorch_lightning as pl
 from core.cli.construct import construct, load, signature
 from core.cli.names import files, locate
 from core.cli.source import REQUIRED
