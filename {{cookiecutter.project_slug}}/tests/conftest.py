@@ -28,7 +28,11 @@ if os.name != "nt":
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of this project, to drop files into."""
-    ignored = shutil.ignore_patterns("runs", "datasets", ".*", "__pycache__", "tests")
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        top = {"runs", "datasets", "tests"} if Path(folder) == ROOT else set()
+        return {name for name in names if name in top or name[0] == "." or name == "__pycache__"}
+
     return shutil.copytree(ROOT, tmp_path / "project", ignore=ignored)
 
 

@@ -144,7 +144,7 @@ def _merged(
                 values = {k: v for k, v in values.items() if not k.startswith(section + ".")}
         for key, value in content.items():
             if key.endswith("+"):
-                more = value if isinstance(value, list) else [value]
+                more = value if isinstance(value, list) else [str(value)]
                 values[key] = origin, [*values.get(key, ("", []))[1], *more]
             else:
                 is_null = isinstance(value, Text) and value == "null"
