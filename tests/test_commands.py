@@ -402,3 +402,263 @@ def test_advice_of_the_profile(
     profiler.seconds |= {"forward": 9.0, "waiting for data": waiting}
     profiler.print_table(num_workers=2)
     assert (f"training waits for data; {advice}" in capsys.readouterr().out) == bool(advice)
+
+
+class TestDefaults:
+    """What config.yaml records and nobody gave stays a default."""
+
+    def test_a_dataset_of_torchvision(self, run: Run, project: Path) -> None:
+        fake = ("--dataset", "torchvision:FakeData", "--size", "60", "--batch_size", "16")
+        shape = ("--data.image_size", "[1,8,8]", "--data.num_classes", "3")
+        run(*QUICK, *fake, *shape, "--max_epochs", "1", "--name", "fake")
+        for words in (("test",), ("predict",), ("--resume", "fake", "--max_epochs", "2")):
+            run(*words)
+        run("--config", "runs/fake/version_0/config.yaml")
+
+    def test_a_loss_with_an_optional_target(self, run: Run, project: Path) -> None:
+        (project / "losses.py").write_text(
+            "from torch.nn.functional import cross_entropy\n\n"
+            "def loss(output, target=None, shift=(0, 1)):\n"
+            "    assert isinstance(shift, tuple)\n"
+            "    return cross_entropy(output, target)\n"
+        )
+        run(*QUICK, "--loss", "losses.loss", "--task", "classification")
+        run("test")
+        assert "--loss_args.target" not in run("--help", "all", "--loss", "losses.loss")
+
+
+def test_a_loss_with_required_arguments(run: Run, project: Path) -> None:
+    (project / "losses.py").write_text(
+        "from torch import nn\n\n"
+        "class Power(nn.Module):\n"
+        "    def __init__(self, gamma: int):\n"
+        "        super().__init__()\n        self.gamma = gamma\n\n"
+        "    def forward(self, output, target):\n"
+        "        return nn.functional.cross_entropy(output, target) ** self.gamma\n\n"
+        "def smooth(output, target, smoothing: float):\n"
+        "    return nn.functional.cross_entropy(output, target, label_smoothing=smoothing)\n"
+    )
+    quick = ("--model_name", "mlp", "--fast_dev_run", "true", "--task", "classification")
+    run(*quick, "--loss", "losses.Power", "--gamma", "2")
+    run(*quick, "--loss", "losses.smooth", "--smoothing", "0.1")
+    assert "type --gamma VALUE" in run(*quick, "--loss", "losses.Power", code=2)
+
+
+def test_clipping_in_half_precision(run: Run, project: Path) -> None:
+    words = ("--precision", "bf16-mixed", "--gradient_clip_val", "1", "--max_epochs", "1")
+    assert ", AdamW," in run(*QUICK, *words), "not fused"
+
+
+class TestWhichCheckpoint:
+    def test_results_are_of_one(self, run: Run, project: Path) -> None:
+        """What was measured of an earlier best checkpoint is not kept beside that of a later."""
+        run(*QUICK, "--max_epochs", "1", "--lr_scheduler", "null")
+        file = project / "runs/digits-mlp/version_0/metrics.json"
+        run("validate")
+        first = json.loads(file.read_text())
+        assert "val_acc" in first and "test_acc" in first
+        run("--resume", "--max_epochs", "3")
+        second = json.loads(file.read_text())
+        assert second["checkpoint"] != first["checkpoint"] and "val_acc" not in second
+
+    def test_the_best_of_an_unfinished_run(self, run: Run, project: Path) -> None:
+        """Of several that are kept, before metrics.json tells."""
+        words = ("--save_top_k", "3", "--max_epochs", "6", "--monitor", "val_acc")
+        run(*QUICK, *words, "--lr", "5e-3")
+        folder = project / "runs/digits-mlp/version_0"
+        best = json.loads((folder / "metrics.json").read_text())["checkpoint"]
+        assert len([*folder.glob("checkpoints/epoch=*.ckpt")]) == 3
+        (folder / "metrics.json").unlink()
+        for kept in folder.glob("checkpoints/*.ckpt"):
+            kept.touch()  # as a copy of the folder does
+        run("test")
+        assert json.loads((folder / "metrics.json").read_text())["checkpoint"] == best
+        assert best.removesuffix(".ckpt").partition("-")[2] in run("runs")
+
+    def test_every_n_train_steps(self, run: Run, project: Path) -> None:
+        """All are kept, and the metric in a name is that of its weights."""
+        run(*QUICK, "--every_n_train_steps", "7", "--save_top_k", "-1")
+        folder = project / "runs/digits-mlp/version_0/checkpoints"
+        names = {file.stem for file in folder.iterdir()}
+        assert {f"step={n}" for n in (7, 14, 21, 28, 35)} <= names
+        best = [file for file in folder.iterdir() if "val_loss" in file.stem]
+        steps = {torch.load(file)["global_step"] for file in best}
+        assert len(best) == 2 and steps == {20, 40}, "where it was validated"
+        assert torch.load(folder / "step=14.ckpt")["global_step"] == 14
+
+
+def test_names_with_a_slash(run: Run, project: Path) -> None:
+    run(*QUICK, "--name", "study/first", "--limit_train_batches", "2")
+    assert "study/first/version_0" in run("runs")
+    run("test", "study/first")
+    run("--resume", "last", "--max_epochs", "3")
+    assert "choose one of: study/first" in run("test", "nosuch", code=2)
+
+
+def test_reproduce_under_another_root(run: Run, project: Path) -> None:
+    few = (*QUICK, "--limit_train_batches", "2")
+    run(*few)
+    run(*few, "--default_root_dir", "other", "--lr", "0.1", "--name", "a")
+    shown = " ".join(run("reproduce", "a", "--root", "other").split())
+    assert "other/a/version_1 agrees with other/a/version_0 bit for bit" in shown
+    assert not (project / "runs/digits-mlp/version_1").exists()
+
+
+def test_profiler_of_lightning(run: Run, project: Path) -> None:
+    shown = run(*QUICK, "--profiler", "simple", "--max_epochs", "1")
+    folder = project / "runs/digits-mlp/version_0"
+    assert f"the profile goes to runs/{folder.parent.name}/version_0" in shown
+    assert "run_training_epoch" in (folder / "fit-profile.txt").read_text()
+
+
+def test_a_missing_module(run: Run, project: Path) -> None:
+    """Of a dropped-in file, or inside an optional package."""
+    (project / "model/lacking.py").write_text(
+        "import torch\nimport no_such.package\nclass Lacking: ..."
+    )
+    shown = run("--model_name", "lacking", code=2)
+    assert "model/lacking.py, line 2, needs the module 'no_such'" in shown
+    assert shown.endswith("type: uv add no_such\n") and "Traceback" not in shown
+    (project / "wandb.py").write_text("import no_such_part\n")
+    shown = run(*QUICK, "--loggers", "[wandb]", code=2)
+    assert "Traceback" not in shown and "no_such_part" in shown
+    assert not (project / "runs").exists()
+
+
+FROM_PYTHON = """
+import json, sys, threading
+from main import OWNERS, build, main, parse, run
+
+words = ["--model_name", "mlp", "--max_epochs", "1", "--enable_progress_bar", "false"]
+sys.argv = ["agent.py", "--sweep"]
+codes = []
+thread = threading.Thread(target=lambda: codes.append(main([*words, "--name", "thread"])))
+thread.start()
+thread.join()
+assert codes == [0]
+facts = json.load(open("runs/thread/version_0/run.json"))
+assert facts["commands"] == [["main.py", *words, "--name", "thread"]]
+
+job = run([*words, "--name", "direct"])
+assert job.results == json.load(open(job.folder / "metrics.json"))
+assert job.results["test_acc"] > 0.5
+
+job = build(parse([*words, "--name", "built"], OWNERS))
+job.trainer.fit(job.model, job.data)
+assert job.trainer.global_step == 20 and (job.folder / "checkpoints/last.ckpt").exists()
+"""
+
+
+def test_from_python(project: Path) -> None:
+    """In a thread, as agents of sweeps do; with the run and its metrics back; step by step."""
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_PYTHON], cwd=project, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+DROPPED = {
+    "commands/count.py": """
+from core.job import Job, use
+
+def count(job: Job, *, unit: int = 1, **which: str) -> None:
+    '''Count the parameters of a run.
+
+    Args:
+        job: Whose.
+        unit: How many are one.
+    '''
+    use(job, **which)
+    print("counted", sum(p.numel() for p in job.model.parameters()) // unit)
+""",
+    "commands/names.py": """
+from core.cli.options import Options
+
+def names(options: Options) -> None:
+    '''Tell what is chosen.'''
+    print("chosen", options.values["model_name"])
+""",
+    "callbacks/shout.py": """
+from pathlib import Path
+import pytorch_lightning as pl
+
+class Shout(pl.Callback):
+    '''Tells what it was given.
+
+    Args:
+        folder: The run's.
+        monitor: Metric.
+        mode: Its direction.
+        word: What is shouted.
+    '''
+    def __init__(self, folder: Path, monitor: str, mode: str, word: str = "hey"):
+        self.text = f"{word} {folder} {monitor} {mode}"
+
+    def on_fit_end(self, trainer, pl_module):
+        print(self.text)
+""",
+}
+
+
+def test_dropped_in_commands_and_callbacks(run: Run, project: Path) -> None:
+    for name, text in DROPPED.items():
+        (project / name).write_text(text)
+    shown = run("--help")
+    assert "count      Count the parameters of a run." in shown and "names " in shown
+    words = ("--callbacks+=shout", "--callbacks+=Timer", "--shout.word", "hi")
+    shown = run(*QUICK, *words, "--monitor", "val_acc", "--hidden_sizes", "8")
+    assert "hi runs/digits-mlp/version_0 val_acc max" in shown
+    config = yaml.safe_load((project / "runs/digits-mlp/version_0/config.yaml").read_text())
+    assert config["callbacks"][-3:] == ["speed", "shout", "Timer"]
+    assert config["shout"] == {"word": "hi"}
+    assert "hi runs/digits-mlp/version_1" in run(
+        "--config", "runs/digits-mlp/version_0/config.yaml"
+    )
+    parameters = 64 * 8 + 8 + 2 * 8 + 8 * 10 + 10  # with one batch norm
+    assert f"counted {parameters // 2}" in run("count", "digits-mlp", "--unit", "2")
+    assert "chosen vit" in run("names", "--model_name", "vit")
+    assert "--shout.word" in run("--help", "shout", "--callbacks+=shout")
+
+
+def test_a_callback_can_be_taken_out(run: Run, project: Path) -> None:
+    shown = run(*QUICK[:4], "--callbacks", "[progress_bar]", "--lr", "1e-9")
+    assert "Trainable params" not in shown
+    rows = read(project / "runs/digits-mlp/version_0/metrics.csv")
+    assert "lr-AdamW" not in rows[0]
+
+
+def test_every_list_can_be_added_to(run: Run, project: Path) -> None:
+    shown = run(
+        "--help", "model", "--model_name", "mlp", "--hidden_sizes+=7", "--hidden_sizes+=[3]"
+    )
+    assert option(shown, "--model.hidden_sizes").endswith("; [256, 256, 7, 3])")
+    (project / "a.yaml").write_text("model_name: mlp\nmodel:\n  hidden_sizes: [5]\n")
+    shown = run("--config", "a.yaml", "--help", "model", "--model.hidden_sizes+=7")
+    assert option(shown, "--model.hidden_sizes").endswith("; [5, 7])")
+
+
+class TestHelp:
+    def test_one_screen(self, run: Run, project: Path) -> None:
+        """With a network and a dataset of many options."""
+        arguments = ", ".join(f"n_{i}: int = {i}" for i in range(40))
+        for folder, base in (("model", "nn.Module"), ("data", "utils.data.Dataset")):
+            (project / folder / "many.py").write_text(
+                f"import torch\nfrom torch import nn, utils\n\nclass Many({base}):\n"
+                f"    def __init__(self, {arguments}): super().__init__()\n"
+            )
+        words = ("--callbacks", "[early_stopping,Timer,DeviceStatsMonitor,ModelSummary]")
+        shown = run("--help", "--model_name", "many", "--dataset", "many", *words)
+        assert len(shown.splitlines()) <= 60
+        assert "--model.n_14 " in shown and "--model.n_15 " not in shown
+        assert "And 25 more: --help model" in shown
+        assert max(map(len, shown.splitlines())) <= 120
+
+    def test_every_option_stands_on_one_page(self, run: Run) -> None:
+        def keys(page: str) -> list[str]:
+            return re.findall(r"^  --(\S+)$", run("--help", page), re.M)
+
+        pages = run("--help", "nosuch", code=2).partition("choose one of: ")[2].split(", ")
+        assert {"fit", "model", "data", "run", "trainer", "early_stopping"} <= {*pages}
+        found = [key for page in pages[:-1] for key in keys(page)]
+        assert pages[-1].strip() == "all" and found == keys("all")
+        assert len(found) == len({*found}) > 100

@@ -1,11 +1,11 @@
-"""The seam, `core/lightning.py`: a test fails by the name of the matter that a release has moved."""
+"""The seam, `core/lightning.py`: a test fails by the name of what a release has moved."""
 
 import inspect
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning_fabric
 import pytest
@@ -279,7 +279,7 @@ def test_most_workers() -> None:
 def test_refused() -> None:
     with pytest.raises(UsageError, match=r"trainer: .*devices"), lightning.refused():
         pl.Trainer(accelerator="cpu", devices=0)
-    with pytest.raises(ValueError, match="^other$"), lightning.refused():
+    with pytest.raises(ValueError, match=r"^other$"), lightning.refused():
         raise ValueError("other")
 
 
@@ -294,7 +294,7 @@ def test_profile() -> None:
     """All parts have the names that Lightning gives them."""
 
     class Names(Profiler):
-        found: set[str] = set()
+        found: ClassVar[set[str]] = set()
 
         def start(self, action_name: str) -> None:
             self.found.add(action_name)

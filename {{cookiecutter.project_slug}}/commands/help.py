@@ -55,38 +55,28 @@ def pages(options: Options) -> dict[str, Known]:
 
 
 def _screen(options: Options, found: dict[str, Known]) -> Iterator[str]:
-    commands = names.files("command")
+    """At most 60 lines, with the commands that are there."""
     yield "usage: python main.py [COMMAND] [--config FILE] [--name value ...]"
-    yield ""
     if options.command not in ("fit", "help"):
         yield signature(names.locate("command", options.command)).help
         yield from _lines(options, found.get(options.command, {}))
         yield "All further options are those of the run; see --help all."
         return
-    for command in commands:
+    for command in names.files("command"):
         yield f"  {command:10} {signature(names.locate('command', command)).help}"
-    known = options.known()
-    for section in ("model", "data"):
-        about = next((g for g in options.groups if g.section == section), None)
-        if about is None:
-            continue
-        own = _first(about.known(), MOST)
-        more = len(about.parameters) - len(own)
-        yield f"\n{about.target.partition(':')[2]}: {about.help}"
+    for group in (g for g in options.groups if g.section in ("model", "data")):
+        own = dict([*group.known().items()][:MOST])
+        more = len(group.parameters) - len(own)
+        hint = f" And {more} more: --help {group.section}" if more else ""
+        yield f"\n{group.target.partition(':')[2]}: {group.help}{hint}"
         yield from _lines(options, own)
-        yield from [f"  and {more} more: --help {section}"] * (more > 0)
+    known = options.known()
     yield "\nOften used:"
     yield from _lines(options, {key: known[key] for key in COMMON if key in known})
-    yield ""
     text = (
-        "A section may be left out: --depth is --model.depth. Also: --help PAGE, where PAGE is all "
+        "A section may be left out: --depth is --model.depth. More: --help PAGE, a page being all, "
     )
-    yield from textwrap.wrap(f"{text}or one of {', '.join(found)}.", 96)
-
-
-def _first(known: Known, most: int) -> Known:
-    """The first of some options."""
-    return dict([*known.items()][:most])
+    yield from textwrap.wrap(text + ", ".join(found), 96, max_lines=2, placeholder=", …")
 
 
 def _lines(options: Options, known: Known) -> Iterator[str]:

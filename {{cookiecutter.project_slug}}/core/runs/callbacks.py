@@ -15,14 +15,11 @@ from core.runs.last_checkpoint import LastCheckpoint
 from core.runs.record import update_run
 
 Direction = Callable[[str], Literal["min", "max"]]
+_SWITCHES = {cb.ProgressBar: "enable_progress_bar", cb.ModelSummary: "enable_model_summary"}
 
 
 def direction_of(model: pl.LightningModule) -> Direction:
-    """Gives what tells whether less or more of a metric is better.
-
-    Args:
-        model: What logs it; says so in a method `higher_is_better`, else less is.
-    """
+    """Gives what tells whether less or more of a metric is better: a model's `higher_is_better`."""
     more = getattr(model, "higher_is_better", None)
     return lambda metric: "max" if more and more(metric) else "min"
 
@@ -42,7 +39,7 @@ def make_callbacks(
 
     Args:
         folder: The run's folder; None if nothing is to be written.
-        trainer: The trainer's settings, which may switch some of them off.
+        trainer: The trainer's settings; they may switch some off, and Lightning's own are off.
         direction: Tells whether less or more of a metric is better.
         callbacks: Files of callbacks/, Lightning's by their names, and your own as module.Class, or
             as mappings with `class_path` and `init_args`. --callbacks+=NAME adds one.
@@ -54,44 +51,31 @@ def make_callbacks(
     Raises:
         UsageError: There is no such callback, or its arguments can't work.
     """
-    found = []
+    found: list[pl.Callback] = []
     for entry in callbacks or []:
-        path, given = entry if isinstance(entry, str) else entry.get("class_path"), {}
         if isinstance(entry, str):
-            target = locate("callbacks", entry)
+            name, target = entry, locate("callbacks", entry)
             given = (callback_args or {}).get(section(entry), {})
         else:
-            path = f"{cb.__name__}.{path}" if hasattr(cb, str(path)) else str(path)
-            target, given = import_path("callbacks", path), entry.get("init_args") or {}
-        watched = given.get("monitor", monitor)
-        own_mode = mode if watched == monitor else None
-        facts = {
-            "folder": lambda: folder,
-            "monitor": lambda watched=watched: watched,
-            "mode": lambda watched=watched, own=own_mode: own or direction(watched),
-        }
-        made = _make(str(path), load(target), given, facts)
-        if not _is_off(made, trainer, stop_early):
-            found.append(made)
+            name, given = str(entry.get("class_path")), entry.get("init_args") or {}
+            path = f"{cb.__name__}.{name}" if hasattr(cb, name) else name
+            target = import_path("callbacks", path)
+        facts = {"folder": folder, "monitor": given.get("monitor", monitor)}
+        own = mode if facts["monitor"] == monitor else None
+        facts["mode"] = own or direction(facts["monitor"])
+        found.append(_make(name, load(target), given, facts))
+    off = [cb.EarlyStopping] * (not stop_early)
+    off += [kind for kind, switch in _SWITCHES.items() if trainer.get(switch) is False]
+    if trainer.get("barebones"):
+        off = [cb.EarlyStopping, cb.LearningRateMonitor, *_SWITCHES]
+    found = [callback for callback in found if not isinstance(callback, (*off,))]
+    for kind, switch in _SWITCHES.items():
+        trainer[switch] = any(isinstance(callback, kind) for callback in found)
     return found
 
 
-def _is_off(made: pl.Callback, trainer: dict[str, Any], stop_early: bool) -> bool:
-    """Whether another option switches a callback off."""
-    kinds = (cb.ProgressBar, cb.ModelSummary, cb.EarlyStopping, cb.LearningRateMonitor)
-    return (
-        (isinstance(made, cb.ProgressBar) and trainer.get("enable_progress_bar") is False)
-        or (isinstance(made, cb.ModelSummary) and trainer.get("enable_model_summary") is False)
-        or (isinstance(made, cb.EarlyStopping) and not stop_early)
-        or (isinstance(made, kinds) and bool(trainer.get("barebones")))
-    )
-
-
 def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) -> pl.Callback:
-    def known(parameter: str) -> list[Any]:
-        return [facts[parameter]()] if parameter in facts else []
-
-    arguments = offer(parameters(target), given, known)
+    arguments = offer(parameters(target), given, facts)
     if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
         with lightning.refused(title=f"--callbacks {name}"):
             found = checked(f"--callbacks {name}", target, **arguments)
@@ -116,7 +100,7 @@ class BestCheckpoint(cb.ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """As Lightning's, so that its checkpoints can be read."""
+        """As Lightning's, so that earlier checkpoints can be read."""
         return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -145,14 +129,14 @@ def make_checkpoints(
     checkpoint: dict[str, Any] | None = None,
     checkpoint_every_n_steps: int = 1000,
 ) -> list[pl.Callback]:
-    """The last and the best checkpoint.
+    """The last and the best checkpoint; the first four parameters are those of `make_callbacks`.
 
     Args:
         folder: The run's folder.
-        trainer: The trainer's settings, which may switch them off.
+        trainer: The trainer's settings.
         direction: Tells whether less or more of a metric is better.
-        monitor: See `make_callbacks`.
-        mode: See `make_callbacks`.
+        monitor: Metric that tells the best.
+        mode: Its direction.
         checkpoint: Options of Lightning's ModelCheckpoint for the best weights. With
             every_n_train_steps or train_time_interval, further weights are kept so often.
         checkpoint_every_n_steps: The most steps that a killed run loses. It is saved more often
@@ -160,16 +144,16 @@ def make_checkpoints(
     """
     if trainer.get("enable_checkpointing") is False:
         return []
-    chosen, often = dict(checkpoint or {}), {}
-    for name in ("every_n_train_steps", "train_time_interval"):
-        if chosen.get(name):  # a metric of before says nothing of these weights
-            often[name] = chosen.pop(name)
-    best = {"filename": f"{{epoch}}-{{{monitor}:.4f}}", "enable_version_counter": False}
-    watch = {"monitor": monitor, "mode": mode or direction(monitor)}
+    best: dict[str, Any] = {
+        "filename": f"{{epoch}}-{{{monitor}:.4f}}",
+        "enable_version_counter": False,
+    }
+    best |= {"monitor": monitor, "mode": mode or direction(monitor), **(checkpoint or {})}
+    often = {n: best.pop(n, None) for n in ("every_n_train_steps", "train_time_interval")}
     found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps)]
     with lightning.refused(TypeError, ValueError):
-        found += [BestCheckpoint(folder, **watch, **best | chosen)]
-        if often:
+        found += [BestCheckpoint(folder, **best)]
+        if any(often.values()):  # whose weights a metric of before says nothing of
             often |= {"filename": "{step}", "save_top_k": -1}
-            found += [cb.ModelCheckpoint(dirpath=folder / "checkpoints", **often)]
+            found += [cb.ModelCheckpoint(folder / "checkpoints", **often)]
     return found
