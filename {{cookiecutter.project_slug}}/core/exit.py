@@ -17,6 +17,7 @@ def answered(command: Callable[[], Any]) -> int:
         0 if it was done, 1 if it failed, 2 if it can't be done as typed, 130 after Ctrl-C, 143
         after SIGTERM.
     """
+    Stopped.last, Stopped.hint = 0, ""
     on_stop(Stopped.now)
     try:
         command()

@@ -122,8 +122,8 @@ def _layers(options: Options, typed: Pairs, wants_help: bool) -> list[tuple[str,
     defaults = _flat(options, project) if project.exists() else {}
     files = [Path(value) for name, value in typed if name == "config"]
     takes, words = own_parameters(options.targets["command"]), dict(typed)
-    root = words.get("root") or words.get("default_root_dir")
-    root = root or defaults.get("trainer.default_root_dir") or "runs"
+    roots = (words.get("root"), words.get("default_root_dir"))
+    root = str(next(filter(None, (*roots, defaults.get("trainer.default_root_dir"), "runs"))))
     if "resume" in takes and "resume" not in words and (begun := requeued(root)):
         typed.append(("resume", Text(begun)))
         words["resume"] = Text(begun)

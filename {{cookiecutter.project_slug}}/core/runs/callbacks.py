@@ -64,7 +64,7 @@ def make_callbacks(
         own = mode if facts["monitor"] == monitor else None
         facts["mode"] = own or direction(facts["monitor"])
         found.append(_make(name, load(target), given, facts))
-    off = [cb.EarlyStopping] * (not stop_early)
+    off: list[type] = [cb.EarlyStopping] * (not stop_early)
     off += [kind for kind, switch in _SWITCHES.items() if trainer.get(switch) is False]
     if trainer.get("barebones"):
         off = [cb.EarlyStopping, cb.LearningRateMonitor, *_SWITCHES]

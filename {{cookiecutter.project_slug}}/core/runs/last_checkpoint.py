@@ -33,7 +33,13 @@ class LastCheckpoint(pl.Callback):
         self.agreed_at, self.interval, self.steps_to_agree = 0.0, 1, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From now on a signal only asks; the next step answers it."""
+        """From now on a signal only asks; the next step answers it.
+
+        Raises:
+            Stopped: One came before, and was swallowed by what was being imported.
+        """
+        if Stopped.last:
+            raise Stopped(Stopped.last)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
         on_stop(self._ask)
 
