@@ -37,21 +37,19 @@ def parse(arguments: list[str], owners: dict[str, str]) -> Options:
     options = Options(command, owners, arguments)
     layers = _layers(options, typed, page is not None)
     typed = [(name, value) for name, value in typed if name != "config"]
-    values = _merged(options, [*layers, ("", {n: v for n, v in typed if n in SELECTORS})])
+    values = _merged([*layers, ("", {n: v for n, v in typed if n in SELECTORS})])
     options.add_sections({n: values[n][1] for n in SELECTORS if n in values})
+    recorded = {n: v for _, content in layers for n, v in content.items() if n in SELECTORS}
     for is_first in (True, False):  # the callbacks tell what further options there are
         for key, (origin, value) in values.items():
             if origin and (key.rstrip("+") == "callbacks") == is_first:
                 _set_from_file(options, key, value, origin)
-        if is_first:
-            recorded = dict(options.values)
-            for name, value in (pair for pair in typed if pair[0].rstrip("+") == "callbacks"):
+        recorded = options.values | recorded
+        for name, value in typed:
+            if (name.rstrip("+") == "callbacks") == is_first:
                 _set_typed(options, name, value)
+        if is_first:
             options.add_callbacks()
-    chosen = {n: v for _, content in layers for n, v in content.items() if n in SELECTORS}
-    recorded = options.values | recorded | chosen
-    for name, value in (pair for pair in typed if pair[0].rstrip("+") != "callbacks"):
-        _set_typed(options, name, value)
     if page is not None:
         options.targets["command"] = names.locate("command", "help")
         options.values["page"] = page
@@ -71,8 +69,9 @@ def _check(options: Options, recorded: dict[str, Any]) -> None:
             raise UsageError(f"{command} needs {name}; see python main.py {command} --help")
     free = (*_FREE, *(f"{s}." for s in options.targets if s not in SECTIONS))
     free = free if options.command == "fit" else (*free, "batch_size", "run", "ckpt", "format")
+    known = options.known()
     for key, value in options.values.items():
-        before = recorded.get(key, options.known()[key].default)
+        before = recorded.get(key, known[key].default)
         if options.run_folder and value != before and not key.startswith(free):
             options.changed.append(f"{key}={'null' if value is None else value}")
     if options.changed and "resume" in options.values:
@@ -81,10 +80,7 @@ def _check(options: Options, recorded: dict[str, Any]) -> None:
 
 
 def _tokens(arguments: list[str]) -> tuple[str, Pairs, str | None]:
-    """Splits a command line into command, pairs of option and value, and the page of help wanted.
-
-    The page is "" for the first one, None for no help.
-    """
+    """The command, pairs of option and value, and the page of help: None for none, "" the first."""
     rest, page = [*arguments], None
     pairs: Pairs = []
     command = rest.pop(0) if rest and not rest[0].startswith("-") else "fit"
@@ -134,9 +130,7 @@ def _layers(options: Options, typed: Pairs, wants_help: bool) -> list[tuple[str,
     return [(project.name, defaults), *((str(file), _flat(options, file)) for file in files)]
 
 
-def _merged(
-    options: Options, layers: list[tuple[str, dict[str, Any]]]
-) -> dict[str, tuple[str, Any]]:
+def _merged(layers: list[tuple[str, dict[str, Any]]]) -> dict[str, tuple[str, Any]]:
     """The origin and value that hold of each key; "callbacks+" is what is added to callbacks."""
     values: dict[str, tuple[str, Any]] = {}
     for origin, content in layers:
@@ -163,12 +157,12 @@ def _flat(options: Options, file: Path) -> dict[str, Any]:
         raise UsageError(f"--config {file}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if isinstance(root, yaml.MappingNode) and isinstance(content, str):  # nothing but nulls
-        content = {key.value: None for key, _ in root.value}
+    nodes = root.value if isinstance(root, yaml.MappingNode) else []
+    if nodes and isinstance(content, str):  # nothing but nulls
+        content = {key.value: None for key, _ in nodes}
     if not isinstance(content, dict):
         raise UsageError(f"{file}: expected lines of 'name: value', got {type(content).__name__}")
-    flat: dict[str, Any] = {}
-    known, nodes = options.known(), root.value if isinstance(root, yaml.MappingNode) else []
+    flat, known = dict[str, Any](), options.known()
     for (key, value), (_, node) in zip(content.items(), nodes, strict=True):
         if isinstance(value, dict) and str(key) not in known:
             inner = zip(value.items(), node.value, strict=True)

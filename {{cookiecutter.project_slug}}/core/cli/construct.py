@@ -77,19 +77,14 @@ def offer(
     Args:
         takes: Names of its parameters.
         given: What was chosen for some of them; that always holds.
-        facts: What is known, by name; or what gives all that may be meant by a name, the surest
-            first.
+        facts: What is known, by name; or what yields all that may be meant, the surest first.
         fits: Whether a parameter can have a value.
     """
     found = dict(given)
-    for name in takes:
-        if isinstance(facts, Mapping):
-            known: Iterable[Any] = [facts[name]] if name in facts else []
-        else:
-            known = facts(name) if name not in given else []
-        for value in known:
-            if name not in found and fits(name, value):
-                found[name] = value
+    for name in (name for name in takes if name not in given):
+        known = facts(name) if callable(facts) else [facts[name]] if name in facts else []
+        if fitting := [value for value in known if fits(name, value)]:
+            found[name] = fitting[0]
     return found
 
 
