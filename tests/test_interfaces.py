@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset, de
 from callbacks.speed import Speed
 from core.errors import UsageError
 from core.train.batches import Batches, BatchSampler
+from core.train.splits import divide
 from data import DInterface
 from model import MInterface
 
@@ -477,3 +478,116 @@ class TestMInterface:
 
         with pytest.raises(UsageError, match="Two returns a tuple"):
             trainer(max_epochs=1).fit(MInterface(Two()), DInterface(Whole))
+
+
+class Layered(nn.Module):
+    """A backbone with a norm, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x))
+
+
+class TestParameterGroups:
+    """The table: by pattern, the factor of the rate and the decay."""
+
+    def groups(self, table: dict[str, dict[str, float]], **options: Any) -> list[dict[str, Any]]:
+        model = MInterface(Layered(), lr=0.1, weight_decay=0.5, param_groups=table, **options)
+        fit = trainer(max_epochs=1, limit_train_batches=1)
+        fit.fit(model, DInterface(Whole))
+        self.names = {id(p): name for name, p in model.net.named_parameters()}
+        return fit.optimizers[0].param_groups
+
+    def test_rates_and_decay(self) -> None:
+        table = {"backbone": {"lr_factor": 0.1}, "backbone.1": {"weight_decay": 0.0}}
+        backbone, norm, rest = self.groups(table)
+        assert [self.names[id(p)] for p in backbone["params"]] == [
+            "backbone.0.weight",
+            "backbone.0.bias",
+        ]
+        assert (backbone["lr"], backbone["weight_decay"]) == (pytest.approx(0.01), 0.5)
+        assert [self.names[id(p)] for p in norm["params"]] == [
+            "backbone.1.weight",
+            "backbone.1.bias",
+        ]
+        assert (norm["lr"], norm["weight_decay"]) == (0.1, 0.0), "of several rows the last"
+        assert (rest["lr"], rest["weight_decay"]) == (0.1, 0.5) and len(rest["params"]) == 2
+
+    def test_patterns(self) -> None:
+        """Whole words between the dots, or what a star stands for."""
+        biases, rest = sorted(self.groups({"bias": {"weight_decay": 0}}), key=lambda g: g["lr"])
+        assert {len(biases["params"]), len(rest["params"])} == {3}
+        assert len(self.groups({"back*": {"lr_factor": 2}})) == 2
+        with pytest.raises(UsageError, match=r"--param_groups back: .*there are backbone, bias"):
+            self.groups({"back": {"lr_factor": 2}})
+        with pytest.raises(UsageError, match="no 'lr'; expected lr_factor, weight_decay"):
+            MInterface(Layered(), param_groups={"head": {"lr": 2}})
+
+    def test_each_has_its_own_peak(self) -> None:
+        """One-cycle, of whose peak a group has its factor."""
+        head, rest = self.groups({"head": {"lr_factor": 10}}, lr_scheduler="one_cycle")
+        assert sorted(group["max_lr"] for group in (head, rest)) == pytest.approx([0.1, 1.0])
+
+    def test_the_rate_is_that_of_the_hyper_parameters(self) -> None:
+        """Where the optimizer is built: a finder, or a user, may have changed it."""
+        model = MInterface(Net(), lr=0.1)
+        model.hparams["lr"] = 0.25
+        fit = trainer(max_epochs=1, limit_train_batches=1)
+        fit.fit(model, DInterface(Whole))
+        assert fit.optimizers[0].param_groups[0]["lr"] == 0.25
+
+
+class TestDivide:
+    def test_as_many_of_each_class(self) -> None:
+        labels = [0] * 80 + [1] * 20
+        parts = divide(100, {"val": 0.2, "test": 0.1}, seed=0, labels=labels)
+        assert {name: len(part) for name, part in parts.items()} == {
+            "val": 20,
+            "test": 10,
+            "train": 70,
+        }
+        assert [sum(labels[i] for i in parts[n]) for n in ("val", "test", "train")] == [4, 2, 14]
+        assert sorted(i for part in parts.values() for i in part) == list(range(100))
+
+    def test_no_group_is_divided(self) -> None:
+        groups = [index // 10 for index in range(100)]
+        parts = divide(100, {"val": 0.2, "test": 0.1}, seed=0, groups=groups)
+        found = [{groups[i] for i in part} for part in parts.values()]
+        assert sum(map(len, found)) == 10 and sorted(map(len, found)) == [1, 2, 7]
+
+
+def test_step_is_the_place_to_change() -> None:
+    """A subclass that trains something else inherits the rest."""
+
+    class Halved(MInterface):
+        def step(self, batch: Any, stage: str) -> dict[str, Any]:
+            found = super().step(batch, stage)
+            return found | {"loss": found["loss"] * (0.5 if stage == "train" else 1.0)}
+
+    losses = []
+    for kind in (MInterface, Halved):
+        torch.manual_seed(0)
+        fit = trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=1)
+        fit.fit(kind(Net(), lr=1e-9), DInterface(Whole))
+        losses.append([fit.callback_metrics[n].item() for n in ("train_loss", "val_loss")])
+    (train, val), (half, same) = losses
+    assert half == pytest.approx(train / 2, rel=1e-5) and same == pytest.approx(val, rel=1e-5)
+
+
+def test_a_lightning_module_without_net_is_told() -> None:
+    """That compiling and the order of channels would have no effect."""
+
+    class Bare(pl.LightningModule):
+        def training_step(self, batch: Any, batch_idx: int) -> None: ...
+
+        def configure_optimizers(self) -> None: ...
+
+        validation_step = training_step
+
+    fit = trainer(max_epochs=1, callbacks=[Speed(compile="default")])
+    with pytest.raises(UsageError, match=r"--compile: Bare has no network self.net"):
+        fit.fit(Bare(), DInterface(Whole))
