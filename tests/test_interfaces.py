@@ -578,6 +578,7 @@ def test_step_is_the_place_to_change() -> None:
     assert half == pytest.approx(train / 2, rel=1e-5) and same == pytest.approx(val, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*will run with no optimizer")
 def test_a_lightning_module_without_net_is_told() -> None:
     """That compiling and the order of channels would have no effect."""
 
