@@ -173,8 +173,12 @@ def _chosen(about: Kind, module: Module, file: str) -> str:
         if file in module.defined():
             return file
         raise UsageError(f"{about.folder}/{file}.py has no function {file}")
-    found = {name: d for name in module.names() if (d := Definition.find(module.name, name))}
     camel = "".join(word[:1].upper() + word[1:] for word in file.replace("-", "_").split("_"))
+    own = [n for n, node in module.bindings.items() if isinstance(node, ast.ClassDef)]
+    same = [name for name in own if _plain(name) == _plain(file)]
+    if camel in same or len(same) == 1:  # without a look at its imports
+        return camel if camel in same else same[0]
+    found = {name: d for name in module.names() if (d := Definition.find(module.name, name))}
     for kind in (ast.ClassDef, ast.FunctionDef):
         same = [
             n for n, d in found.items() if _plain(n) == _plain(file) and isinstance(d.node, kind)

@@ -7,6 +7,7 @@ class; its `signature()` are the constructor's parameters with types, defaults a
 import ast
 import functools
 import importlib.util
+import sys
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ _TYPES |= {n: getattr(typing, n) for n in ("Any", "Optional", "Union", "Literal"
 _TYPES |= {"List": list, "Dict": dict, "Tuple": tuple, "Set": set}
 _TYPES |= {"Sequence": Sequence, "Iterable": Sequence, "Path": str, "PathLike": str}
 _TYPES |= {"Tensor": list}
-_TYPE_MODULES = ("typing", "typing_extensions", "collections.abc", "pathlib", "os", "torch")
 
 # Classes whose constructors have nothing to choose.
 _ROOTS = ("Module", "Dataset", "IterableDataset", "LightningModule", "object", "ABC", "Generic")
@@ -291,7 +291,10 @@ class Definition:
                 return value
             case ast.Name() | ast.Attribute():
                 origin, _, short = self.qualified(annotation).rpartition(".")
-                if short in _TYPES and origin in (self.module.name, *_TYPE_MODULES):
+                is_known = origin == "torch" or origin.partition(".")[0] in sys.stdlib_module_names
+                if is_known or short in _ROOTS:
+                    return _TYPES.get(short, Any)
+                if origin == self.module.name and short in _TYPES:
                     return _TYPES[short]
                 alias = self.resolve(annotation)  # Size = Union[int, tuple[int, int]]
                 is_type = alias is not None and isinstance(alias.node, ast.expr)
