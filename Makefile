@@ -2,6 +2,7 @@
 TEMPLATE := {{cookiecutter.project_slug}}
 PYTHON ?= python3
 RUN := .venv/bin/
+END ?= not prerelease
 
 # Not the system's sh: the old make of macOS would run simple commands with another PATH.
 SHELL := /bin/bash
@@ -15,12 +16,13 @@ export RUFF_NO_CACHE := true
 unexport VIRTUAL_ENV
 unexport UV_PROJECT_ENVIRONMENT
 
-.PHONY: help demo test test-fast chaos bench lint clean
+.PHONY: help demo test test-fast test-ends chaos bench lint clean
 
 help:
 	@echo "make demo       generate a project in demo/, install it, train and test a network"
 	@echo "make test       lint, types and all tests"
 	@echo "make test-fast  the tests that take less than a minute together"
+	@echo "make test-ends  those of a project, at the lowest and the highest versions it allows"
 	@echo "make chaos      kill training processes hundreds of times"
 	@echo "make bench      measure against loops written by hand: benchmarks/RESULTS.md"
 	@echo "make lint       ruff and mypy only"
@@ -35,7 +37,11 @@ test: lint
 	$(RUN)pytest --numprocesses auto --dist loadscope
 
 test-fast: .venv/ready
-	$(RUN)pytest -m "not slow and not chaos"
+	$(RUN)pytest -m "not slow and not chaos and not ends"
+
+# One end alone: END=lowest, highest or prerelease.
+test-ends: .venv/ready
+	$(RUN)pytest -m ends -k "$(END)"
 
 chaos: .venv/ready
 	$(RUN)pytest -m chaos -s

@@ -9,10 +9,13 @@ import unicodedata
 # Folders of the project itself, and what it imports or installs: a project of that name would
 # depend on itself, or hide the real package from a Python started one folder up.
 TAKEN = """
-    main core data model test tests runs datasets
-    torch torchvision torchmetrics pytorch-lightning lightning lightning-utilities timm
-    jsonargparse docstring-parser yaml pyyaml rich numpy sklearn scikit-learn tensorboard
-    pytest ruff mypy types-pyyaml uv pip setuptools
+    main core data model callbacks commands checks test tests runs datasets
+    torch torchgen functorch torchvision torchmetrics timm
+    pytorch-lightning lightning lightning-fabric lightning-utilities
+    jsonargparse docstring-parser filelock numpy pillow pil pyyaml yaml yaml-stubs types-pyyaml
+    rich scikit-learn sklearn simplejpeg tensorboard
+    onnx onnxruntime onnxscript wandb mlflow
+    pytest py ruff mypy mypyc uv pip setuptools
 """.split()
 TAKEN += [word.lower() for word in keyword.kwlist]
 

@@ -25,6 +25,7 @@ COMBINATIONS = [
 PYTHON = {name for name in files(TEMPLATE) if name.endswith(".py")}
 OTHERS = {
     ".github/workflows/ci.yml",
+    ".github/workflows/weekly.yml",
     ".gitignore",
     ".pre-commit-config.yaml",
     ".vscode/launch.json",
@@ -132,6 +133,9 @@ REJECTED = {
     "pytorch-lightning": "pytorch-lightning-project",
     "pytorch_lightning": "pytorch-lightning-project",
     "scikit_learn": "scikit-learn-project",
+    "docstring_parser": "docstring-parser-project",
+    "onnxruntime": "onnxruntime-project",
+    "pil": "pil-project",
     "'; import os; '": "import-os",
     '"""': "project",
 }
