@@ -126,13 +126,9 @@ def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule,
 
 
 def run(arguments: Sequence[str]) -> Job | None:
-    """Does what a command line says; from Python: `run(["--lr", "0.1"]).results["test_acc"]`.
+    """Does what the words after `main.py` say, and returns what the command worked with.
 
-    Args:
-        arguments: The words after `main.py`.
-
-    Returns:
-        What the command worked with, its folder and results among it, if it takes a `job`.
+    From Python: `run(["--lr", "0.1"]).results["test_acc"]`; there is `.folder`, too.
     """
     options = parse([*arguments], OWNERS)
     command = load(options.targets["command"])

@@ -101,16 +101,9 @@ class Summary(ModelSummary):
 
     Lightning calls the example without gradients, where the counter of FLOPs takes no view of a
     parameter, such as an expanded class token; nested tensors it never takes.
-
-    Args:
-        model: What is summarized.
-        max_depth: How many layers of layers are shown; -1 for all.
-
-    Attributes:
-        missing: What could not be computed, and why; empty if nothing.
     """
 
-    missing = ""
+    missing = ""  # what could not be computed, and why
 
     def _forward_example_input(self) -> None:
         model, trainer = self._model, self._model._trainer
@@ -176,12 +169,7 @@ def most_workers(devices: int) -> int:
 def refused(*more: type[Exception], title: str = "trainer") -> Iterator[None]:
     """Tells in a line what Lightning refuses: lightning_fabric/utilities/exceptions.py.
 
-    Args:
-        more: Exceptions by which it is refused here, too.
-        title: What is refused.
-
-    Raises:
-        UsageError: It is refused.
+    So are exceptions of the kinds `more`; the line begins with the title.
     """
     try:
         yield
@@ -194,11 +182,7 @@ def refused(*more: type[Exception], title: str = "trainer") -> Iterator[None]:
 
 
 def check_strategy(strategy: Any) -> None:
-    """Refuses to start processes that would not know the run: strategies/launchers/.
-
-    Raises:
-        UsageError: It forks or spawns.
-    """
+    """Refuses what forks or spawns processes that would not know the run: strategies/launchers/."""
     if isinstance(strategy, str) and any(w in strategy for w in ("spawn", "fork", "notebook")):
         hint = "type --strategy ddp"
         raise UsageError(f"--strategy {strategy}: its processes do not start main.py; {hint}")

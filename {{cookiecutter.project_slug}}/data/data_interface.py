@@ -75,7 +75,7 @@ class DInterface(pl.LightningDataModule):
         self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
         self.split_seed, self.fractions = split_seed, {"val": val_fraction, "test": test_fraction}
-        self.on_device = False  # core/train/speed.py may switch it on
+        self.on_device = False  # callbacks/speed.py may switch it on
         self.dataset: Any = dataset
         if isinstance(dataset, str):
             self.dataset = load(locate("dataset", dataset))

@@ -53,7 +53,7 @@ SECTIONS = {
 SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
 _CALLBACK = Section(chosen_by="callbacks", offered=("folder", "monitor", "mode"))
 _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
-_INNER = {*map(lambda name: _PASSED.get(name, name), SECTIONS), "callback_args"}
+_INNER = {_PASSED.get(name, name) for name in SECTIONS} | {"callback_args"}
 
 
 class Text(str):
@@ -115,11 +115,7 @@ class Options:
             self.groups.append(Group(target, page, "", own, text, is_setting=is_setting))
 
     def add_sections(self, chosen: dict[str, Any]) -> None:
-        """Adds the options of the chosen classes.
-
-        Args:
-            chosen: Their names by option: `{"model_name": "resnet"}`.
-        """
+        """Adds the options of the classes chosen by options: `{"model_name": "resnet"}`."""
         defaults = {key: p.default for key, p in self.known().items()}
         for section, about in SECTIONS.items():
             name = chosen.get(about.chosen_by, defaults.get(about.chosen_by))
@@ -128,11 +124,7 @@ class Options:
                 self._add(section, about, target)
 
     def add_callbacks(self) -> None:
-        """Adds those of the chosen callbacks, each in a section of its name.
-
-        Raises:
-            UsageError: There is no such callback, or it is chosen twice.
-        """
+        """Adds those of the chosen callbacks, each in a section of its name."""
         for name in self.values.get("callbacks") or []:
             if isinstance(name, str):
                 section, target = names.section(name), names.locate("callbacks", name)
@@ -157,14 +149,13 @@ class Options:
 
     def section(self, name: str) -> dict[str, Any]:
         """What was set in a section, such as "model", to something else than the default."""
-        known, found = self.known(), {}
-        for key, value in self.values.items():
-            section, dot, parameter = key.partition(".")
-            if dot and section == name:
-                p = known[key]
-                if p.forwarded or as_yaml(value) != as_yaml(p.default):
-                    found[parameter] = value
-        return found
+        known = {key: p for g in self.groups if g.section == name for key, p in g.known().items()}
+        given = {key: self.values[key] for key in self.values if key in known}
+        return {
+            known[key].name: value
+            for key, value in given.items()
+            if known[key].forwarded or as_yaml(value) != as_yaml(known[key].default)
+        }
 
     def of(self, owner: str) -> dict[str, Any]:
         """What was set for an owner or the command, named by its last word."""
@@ -210,12 +201,7 @@ class Options:
         part.replace(file)
 
     def offer(self, section: str, facts: Callable[[str], Iterable[Any]]) -> None:
-        """Sets what the user left open in a section, where others know a value that fits.
-
-        Args:
-            section: Such as "model".
-            facts: Gives all that may be meant by a parameter's name, the surest first.
-        """
+        """Sets what the user left open in a section, where others know a value that fits."""
         takes = {n: p for g in self.groups if g.section == section for n, p in g.parameters.items()}
         given = {name: None for name in takes if f"{section}.{name}" in self.values}
 
@@ -227,15 +213,9 @@ class Options:
                 self.set(f"{section}.{name}", value)
 
     def set(self, key: str, value: Any, origin: str = "") -> None:
-        """Checks and sets one option.
+        """Checks and sets one option; a value that does not fit its type is a UsageError.
 
-        Args:
-            key: The option.
-            value: Its value, or `Text`.
-            origin: Where it was set, for the message.
-
-        Raises:
-            UsageError: The value does not fit the option's type.
+        The message names the origin, which is the file and key, or what was typed.
         """
         kind = self.known()[key].type
         found = _read(kind, value)
@@ -246,11 +226,7 @@ class Options:
         self.values[key] = found[0]
 
     def add(self, key: str, value: Any, origin: str = "") -> None:
-        """Checks a value and adds it to a list.
-
-        Raises:
-            UsageError: The option is no list, or the value does not fit its type.
-        """
+        """Checks a value and adds it to a list, in the same way."""
         default = self.known()[key].default
         before = self.values.get(key, as_yaml(default) if is_plain(default) else None)
         self.set(key, value, origin)
