@@ -104,7 +104,7 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     if folder and options.command == "fit":
         chosen = options.of("make_checkpoints")
         callbacks[:0] = make_checkpoints(folder, settings, direction, **chosen)
-    with lightning.refused(TypeError, ValueError):
+    with lightning.refused(RuntimeError, TypeError, ValueError):
         trainer = pl.Trainer(**settings | {"callbacks": callbacks})
     if folder and options.command == "fit" and not is_helper():
         options.save(folder / "config.yaml")

@@ -1,6 +1,7 @@
 """How a command ends: in a line, with an exit code."""
 
 import gc
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,10 @@ def _missing(error: ModuleNotFoundError) -> str:
     """Which module is missing, where, and what to type."""
     if error.name is None:
         return str(error)
-    trace = error.__traceback__
-    place = Path(__file__), 0
-    while trace is not None:  # the innermost line of a file of this project, else of all
-        file = Path(trace.tb_frame.f_code.co_filename)
-        if file.is_relative_to(ROOT) and "core" not in file.relative_to(ROOT).parts[:1]:
-            place = file.relative_to(ROOT), trace.tb_lineno
-        trace = trace.tb_next
-    where = f"{place[0]}, line {place[1]}, needs" if place[1] else "what was chosen needs"
+    where = "what was chosen needs"
+    for frame in traceback.extract_tb(error.__traceback__):  # the innermost of the user's own files
+        file = Path(frame.filename)
+        if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "core"):
+            where = f"{file.relative_to(ROOT)}, line {frame.lineno}, needs"
     hint = f"type: uv add {error.name.partition('.')[0]}"
     return f"{where} the module '{error.name}', which is not installed; {hint}"

@@ -21,23 +21,14 @@ from core.runs.record import save_results
 
 @dataclass
 class Job:
-    """What one command works with.
+    """What one command works with."""
 
-    Attributes:
-        command: What to do: `fit`, `test`, ….
-        model: The network, in an `MInterface` or a LightningModule of its own.
-        data: The `DInterface`.
-        trainer: Lightning's Trainer.
-        options: All that was typed.
-        results: The final metrics, once there are some.
-    """
-
-    command: str
-    model: pl.LightningModule
-    data: Any
+    command: str  # what to do: fit, test, …
+    model: pl.LightningModule  # an MInterface, or one of the user's own
+    data: Any  # the DInterface
     trainer: pl.Trainer
-    options: Options
-    results: dict[str, Any] = field(default_factory=dict)
+    options: Options  # all that was typed
+    results: dict[str, Any] = field(default_factory=dict)  # the final metrics, once there are some
 
     @property
     def folder(self) -> Path | None:
@@ -89,24 +80,14 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
 
 
 def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
-    """Measures a run's weights, and keeps the results.
-
-    Args:
-        job: What to measure.
-        with_: The trainer's method.
-        which: See `use`.
-    """
+    """Measures the weights of a run, see `use`, with a method of the trainer; keeps the results."""
     checkpoint = use(job, **which)
     results = {"checkpoint": checkpoint.name} | with_(job.model, job.data, verbose=False)[0]
     job.report(results, job.file("metrics.json", checkpoint))
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:
-    """Loads a checkpoint's weights; nothing in the file is run.
-
-    Raises:
-        UsageError: The file is no checkpoint, or one of another network.
-    """
+    """Loads a checkpoint's weights, of the same network; nothing in the file is run."""
     try:
         model.load_state_dict(read(file)["state_dict"])
     except (KeyError, RuntimeError, TypeError) as error:

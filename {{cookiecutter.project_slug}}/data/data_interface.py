@@ -1,7 +1,6 @@
 """`DInterface`: everything that is the same for every dataset."""
 
 import functools
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from core.cli.names import locate
 from core.errors import UsageError
 from core.train.batches import Batches, BatchSampler, Raw, base, collate_of, raw, workers_for
 from core.train.seeding import seed_at
-from core.train.splits import divide, find_split
+from core.train.splits import divide, download, find_split
 
 _STAGES = {
     "fit": ("train", "val"),
@@ -93,17 +92,8 @@ class DInterface(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         """Downloads: Lightning calls this in one process of each node."""
-        prepare = getattr(self.dataset, "prepare_data", None)
-        if prepare and not self._is_prepared:
-            takes = inspect.signature(prepare).parameters
-            prepare(**{name: value for name, value in self._args.items() if name in takes})
-        if "download" in self._takes and self._args.get("download", True) and not self._is_prepared:
-            for split in ("train", "val", "test"):
-                try:
-                    find_split(self.dataset, self._args, split, download=True)
-                except OSError as error:  # no connection, or no place to write to
-                    hint = "put the files there by hand, or type --data.download false"
-                    raise UsageError(f"the download failed: {error}; {hint}") from error
+        if not self._is_prepared:
+            download(self.dataset, self._args)
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """The callbacks of a run: those chosen by name, and those that keep its checkpoints."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,6 @@ from core.cli.construct import checked, construct, load, offer, parameters
 from core.cli.names import import_path, locate, section
 from core.errors import UsageError
 from core.runs.last_checkpoint import LastCheckpoint
-from core.runs.record import update_run
 
 Direction = Callable[[str], Literal["min", "max"]]
 _SWITCHES = {cb.ProgressBar: "enable_progress_bar", cb.ModelSummary: "enable_model_summary"}
@@ -60,9 +60,9 @@ def make_callbacks(
             name, given = str(entry.get("class_path")), entry.get("init_args") or {}
             path = f"{cb.__name__}.{name}" if hasattr(cb, name) else name
             target = import_path("callbacks", path)
-        facts = {"folder": folder, "monitor": given.get("monitor", monitor)}
-        own = mode if facts["monitor"] == monitor else None
-        facts["mode"] = own or direction(facts["monitor"])
+        watched = given.get("monitor", monitor)
+        own = mode if watched == monitor else None
+        facts = {"folder": folder, "monitor": watched, "mode": own or direction(watched)}
         found.append(_make(name, load(target), given, facts))
     off: list[type] = [cb.EarlyStopping] * (not stop_early)
     off += [kind for kind, switch in _SWITCHES.items() if trainer.get(switch) is False]
@@ -86,39 +86,6 @@ def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) 
     return found
 
 
-class BestCheckpoint(cb.ModelCheckpoint):
-    """Lightning's, which writes down which of its files is the best.
-
-    Args:
-        folder: The run's folder.
-        options: Arguments of Lightning's.
-    """
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        super().__init__(dirpath=folder / "checkpoints", **options)
-        self.folder, self.known = folder, ""
-
-    @property
-    def state_key(self) -> str:
-        """As Lightning's, so that earlier checkpoints can be read."""
-        return super().state_key.replace(type(self).__qualname__, "ModelCheckpoint")
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves, and writes it down."""
-        super().on_validation_end(trainer, pl_module)
-        self._write_down(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same where nothing is validated."""
-        super().on_train_epoch_end(trainer, pl_module)
-        self._write_down(trainer)
-
-    def _write_down(self, trainer: pl.Trainer) -> None:
-        if self.best_model_path != self.known and trainer.is_global_zero:
-            update_run(self.folder, best=Path(self.best_model_path).name)
-        self.known = self.best_model_path
-
-
 def make_checkpoints(
     folder: Path,
     trainer: dict[str, Any],
@@ -132,11 +99,6 @@ def make_checkpoints(
     """The last and the best checkpoint; the first four parameters are those of `make_callbacks`.
 
     Args:
-        folder: The run's folder.
-        trainer: The trainer's settings.
-        direction: Tells whether less or more of a metric is better.
-        monitor: Metric that tells the best.
-        mode: Its direction.
         checkpoint: Options of Lightning's ModelCheckpoint for the best weights. With
             every_n_train_steps or train_time_interval, further weights are kept so often.
         checkpoint_every_n_steps: The most steps that a killed run loses. It is saved more often
@@ -144,16 +106,26 @@ def make_checkpoints(
     """
     if trainer.get("enable_checkpointing") is False:
         return []
-    best: dict[str, Any] = {
-        "filename": f"{{epoch}}-{{{monitor}:.4f}}",
-        "enable_version_counter": False,
-    }
-    best |= {"monitor": monitor, "mode": mode or direction(monitor), **(checkpoint or {})}
+    best: dict[str, Any] = {"monitor": monitor, "mode": mode or direction(monitor)}
+    best |= {"filename": f"{{epoch}}-{{{monitor}:.4f}}", "enable_version_counter": False}
+    best |= checkpoint or {}
     often = {n: best.pop(n, None) for n in ("every_n_train_steps", "train_time_interval")}
+    if often["train_time_interval"]:
+        often["train_time_interval"] = _interval(often["train_time_interval"])
     found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps)]
     with lightning.refused(TypeError, ValueError):
-        found += [BestCheckpoint(folder, **best)]
+        found += [cb.ModelCheckpoint(folder / "checkpoints", **best)]
         if any(often.values()):  # whose weights a metric of before says nothing of
             often |= {"filename": "{step}", "save_top_k": -1}
             found += [cb.ModelCheckpoint(folder / "checkpoints", **often)]
     return found
+
+
+def _interval(text: str) -> timedelta:
+    """As `--max_time` takes it."""
+    try:
+        days, hours, minutes, seconds = map(int, text.split(":"))
+    except (AttributeError, ValueError):
+        form = "expected DD:HH:MM:SS"
+        raise UsageError(f"--checkpoint.train_time_interval {text}: {form}") from None
+    return timedelta(days, seconds, hours=hours, minutes=minutes)

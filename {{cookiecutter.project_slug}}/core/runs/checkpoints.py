@@ -15,8 +15,6 @@ from core.errors import RunError, UsageError
 from core.runs.processes import say
 from core.runs.record import read_run
 
-_BROKEN = (EOFError, LookupError, RuntimeError, ValueError)
-
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and moves it there when it is safe on the disk."""
@@ -24,11 +22,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Writes a checkpoint, or leaves the one before it as it is.
-
-        Raises:
-            RunError: The disk is full, or can't be written for another reason.
-        """
+        """Writes a checkpoint, or leaves the one before it as it is."""
         place = Path(path)
         temporary = place.with_name(f".{place.name}.part")
         try:
@@ -61,18 +55,17 @@ def read(file: Path | str) -> dict[str, Any]:
     """
     if "://" in str(file):
         raise UsageError(f"{file}: expected a file; download it first")
+    broken = (EOFError, LookupError, RuntimeError, ValueError)
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
-                parts = archive.infolist()
-                if any(part.compress_size != part.file_size for part in parts):
-                    raise zipfile.BadZipFile("torch compresses nothing")
-                if damaged := archive.testzip():  # torch checks no sums
-                    raise zipfile.BadZipFile(damaged)
+                is_packed = any(p.compress_size != p.file_size for p in archive.infolist())
+                if is_packed or archive.testzip():  # torch compresses nothing, and checks no sums
+                    raise zipfile.BadZipFile
         found: dict[str, Any] = torch.load(file, "cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
-    except (*_BROKEN, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (*broken, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise UsageError(f"{file} is no checkpoint, or a damaged one, or holds code") from error
     if not isinstance(found, dict):
         raise UsageError(f"{file} is no checkpoint: it holds a {type(found).__name__}")
@@ -80,11 +73,7 @@ def read(file: Path | str) -> dict[str, Any]:
 
 
 def check_storable(hparams: Mapping[str, Any]) -> None:
-    """Makes sure that a checkpoint with these hyper-parameters can be read again.
-
-    Raises:
-        UsageError: One of them is no plain value.
-    """
+    """Refuses hyper-parameters with which no checkpoint could be read again."""
     for name, value in hparams.items():
         buffer = io.BytesIO()
         try:
@@ -93,21 +82,15 @@ def check_storable(hparams: Mapping[str, Any]) -> None:
             torch.load(buffer, weights_only=True)
         except (pickle.PickleError, AttributeError, TypeError) as error:
             hint = f"pass it on as plain values, or save_hyperparameters(ignore=['{name}'])"
-            kind = type(value).__name__
-            raise UsageError(
-                f"no checkpoint can hold the argument {name}, a {kind}; {hint}"
-            ) from error
+            what = f"the argument {name}, a {type(value).__name__}"
+            raise UsageError(f"no checkpoint can hold {what}; {hint}") from error
 
 
 def newest(folder: Path, max_epochs: int | None = None) -> Path | None:
     """The checkpoint to go on from: `last.ckpt`, or the newest other one where it is damaged.
 
-    Args:
-        folder: The run's folder.
-        max_epochs: How far the run is to go.
-
     Raises:
-        UsageError: It has gone that far already, and was tested.
+        UsageError: The run has gone as far as `max_epochs` already, and was tested.
     """
     for leftover in folder.glob("checkpoints/.*.part"):
         leftover.unlink()

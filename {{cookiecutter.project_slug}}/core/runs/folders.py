@@ -1,8 +1,8 @@
 """Run folders: `runs/NAME/version_N` with options, logs, checkpoints and results."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import UsageError
@@ -17,13 +17,9 @@ def make_folder(root: str, default_name: str, *, name: str | None = None) -> Pat
         root: Folder of all runs.
         default_name: Name where none is chosen.
         name: Name of the run's folder; by default DATASET-MODEL.
-
-    Raises:
-        UsageError: The folder can't be written.
     """
-    if is_helper():  # process 0 makes it
-        return Path(share(None))
-    return Path(share(str(next_version(Path(root) / (name or default_name), root))))
+    parent = Path(root) / (name or default_name)
+    return Path(share(None if is_helper() else str(next_version(parent, root))))
 
 
 def next_version(parent: Path, root: str) -> Path:
@@ -37,25 +33,20 @@ def next_version(parent: Path, root: str) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             number += 1
-            try:
+            with contextlib.suppress(FileExistsError):  # another run was quicker
                 (parent / f"version_{number}").mkdir()
                 return parent / f"version_{number}"
-            except FileExistsError:  # another run was quicker
-                continue
     except OSError as error:
-        raise UsageError(
-            f"--default_root_dir {root}: can't write there ({error.strerror})"
-        ) from None
+        reason = f"can't write there ({error.strerror})"
+        raise UsageError(f"--default_root_dir {root}: {reason}") from None
 
 
 def discard_folder(folder: Path | None) -> None:
     """Removes a folder made for a run that could not start."""
     if folder and not is_helper() and not (folder / "checkpoints").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        for parent in folder.parents:
-            if not parent.is_dir() or any(parent.iterdir()):
-                break
-            parent.rmdir()
+        with contextlib.suppress(OSError):  # there are other runs
+            os.removedirs(folder.parent)
 
 
 def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
@@ -73,20 +64,16 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
     for place in (Path(run), Path(root) / run):
         if (place / "config.yaml").is_file():
             return place
-        versions = [v for v in _versions(place) if not needs_weights or has_weights(v[1])]
-        if versions and run != "last":
-            return max(versions)[1]
-        if run != "last" and _versions(place):
+        versions = _versions(place) if run != "last" else []
+        if usable := [v for v in versions if not needs_weights or has_weights(v[1])]:
+            return max(usable)[1]
+        if versions:
             raise UsageError(f"no run in {place} has saved weights")
     runs = [f for f in all_folders(root) if not needs_weights or has_weights(f)]
-    if numbered := [f for f in runs if f.name == f"version_{run}"]:
-        return numbered[0]
-    if run == "last" and runs:
-        return runs[0]
-    known = sorted({run_name(folder, root).rpartition("/")[0] for folder in runs})
-    hint = (
-        f"choose one of: {', '.join(known)}" if known else f"{Path(root).resolve()} holds none yet"
-    )
+    if fitting := [f for f in runs if run == "last" or f.name == f"version_{run}"]:
+        return fitting[0]
+    known = ", ".join(sorted({run_name(f, root).rpartition("/")[0] for f in runs}))
+    hint = f"choose one of: {known}" if runs else f"{Path(root).resolve()} holds none yet"
     raise UsageError(f"there is no run {run}; {hint}")
 
 
@@ -99,11 +86,7 @@ def requeued(root: str) -> str | None:
 
 
 def find_checkpoint(folder: Path, ckpt: str) -> Path:
-    """A checkpoint of a run.
-
-    Args:
-        folder: The run's folder.
-        ckpt: `best`, `last` or a file.
+    """A checkpoint of a run: `best`, `last` or a file.
 
     Raises:
         UsageError: There is no such checkpoint.
@@ -116,9 +99,8 @@ def find_checkpoint(folder: Path, ckpt: str) -> Path:
     # Of a single best one that was replaced when the run was killed, the newer one is it.
     found = {"best": told[:1] or best[-1:] or last, "last": last}.get(ckpt, [Path(ckpt)])
     if not found or not found[0].is_file():
-        raise UsageError(
-            f"--ckpt {ckpt}: {folder} has no such checkpoint; expected best, last or a file"
-        )
+        hint = "expected best, last or a file"
+        raise UsageError(f"--ckpt {ckpt}: {folder} has no such checkpoint; {hint}")
     return found[0]
 
 
@@ -130,18 +112,14 @@ def run_name(folder: Path, root: str | None = None) -> str:
 
 
 def all_folders(root: str) -> list[Path]:
-    """The folders of all runs, the newest first."""
-    found = [(file.stat().st_mtime_ns, file.parent) for file in _configs(root)]
-    return [folder for _, folder in sorted(found, reverse=True)]
-
-
-def _configs(root: str) -> Iterator[Path]:
-    """Of each run, whose name may have slashes; what is in its folder is not looked through."""
-    for place, folders, files in os.walk(root):
+    """The folders of all runs, whose names may have slashes, the newest first."""
+    found = []
+    for place, inner, files in os.walk(root):
         if Path(place).name.startswith("version_"):
-            folders.clear()
+            inner.clear()  # what is in a run's folder is not looked through
             if "config.yaml" in files:
-                yield Path(place) / "config.yaml"
+                found.append(Path(place))
+    return sorted(found, key=lambda f: ((f / "config.yaml").stat().st_mtime_ns, f), reverse=True)
 
 
 def has_weights(folder: Path) -> bool:

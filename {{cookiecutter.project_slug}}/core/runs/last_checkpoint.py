@@ -14,15 +14,11 @@ from core.runs.record import update_run
 
 
 class LastCheckpoint(pl.Callback):
-    """Keeps `last.ckpt`.
+    """Keeps the `last.ckpt` of a run's folder.
 
     It is saved before a step, where nothing is half done: as often as costs a hundredth of the
     time, at the latest after so many steps, when training ends, and when the process is asked to
     stop. Comes before all other callbacks, so that none has begun the step.
-
-    Args:
-        folder: The run's folder.
-        every_n_steps: The most steps that a killed run loses.
     """
 
     def __init__(self, folder: Path, every_n_steps: int) -> None:
@@ -33,12 +29,8 @@ class LastCheckpoint(pl.Callback):
         self.agreed_at, self.interval, self.steps_to_agree = 0.0, 1, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From now on a signal only asks; the next step answers it.
-
-        Raises:
-            Stopped: One came before, and was swallowed by what was being imported.
-        """
-        if Stopped.last:
+        """From now on a signal only asks; the next step answers it."""
+        if Stopped.last:  # one came before, and was swallowed by what was being imported
             raise Stopped(Stopped.last)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
         on_stop(self._ask)
@@ -115,7 +107,10 @@ class LastCheckpoint(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds how much is logged, and where in a step it is."""
+        """Adds how much is logged, and where in a step it is; and writes down the best."""
+        best: Any = trainer.checkpoint_callback
+        if best and best.best_model_path and trainer.is_global_zero:
+            update_run(self.folder, best=Path(best.best_model_path).name)
         for logger in trainer.loggers:
             logger.save()
         file = self.folder / "metrics.csv"
@@ -134,11 +129,7 @@ class LastCheckpoint(pl.Callback):
 
 
 def fail(trainer: pl.Trainer, failure: RunError) -> None:
-    """Ends a run: at once, or with several processes where all of them can stop together.
-
-    Raises:
-        RunError: The failure.
-    """
+    """Ends a run: at once, or with several processes where all of them can stop together."""
     waiting = [c for c in trainer.callbacks if isinstance(c, LastCheckpoint)]  # type: ignore[attr-defined]
     if trainer.world_size == 1 or not waiting:
         raise failure

@@ -29,9 +29,11 @@ class CSVLogger(Logger):
         rows: How many of the rows that are there to keep.
     """
 
+    name = version = save_dir = ""  # all is in the folder itself
+
     def __init__(self, folder: Path, rows: int = 0) -> None:
         super().__init__()
-        self.file, self.names = folder / "metrics.csv", ["step"]
+        self.save_dir, self.file, self.names = str(folder), folder / "metrics.csv", ["step"]
         self.kept: list[dict[str, Any]] = []  # not yet written
         if is_helper():
             return
@@ -41,21 +43,6 @@ class CSVLogger(Logger):
             self._rewrite(rows)
         else:
             self.file.unlink(missing_ok=True)
-
-    @property
-    def name(self) -> str:
-        """Empty: all is in the folder itself."""
-        return ""
-
-    @property
-    def version(self) -> str:
-        """The same."""
-        return ""
-
-    @property
-    def save_dir(self) -> str:
-        """The folder."""
-        return str(self.file.parent)
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Takes note of a row; what is logged of one step in parts are rows of their own."""
@@ -84,10 +71,6 @@ class CSVLogger(Logger):
             csv.DictWriter(lines, self.names).writerows(self.kept)
         self.kept = []
 
-    def finalize(self, status: str) -> None:
-        """Writes what is left."""
-        self.save()
-
     def _rewrite(self, rows: int | None = None) -> None:
         part = self.file.with_name(".metrics.csv.part")
         with part.open("w", newline="") as new:
@@ -115,38 +98,26 @@ def make_loggers(
     Raises:
         UsageError: A package is not installed, or a service can't be used.
     """
-    saved = read(checkpoint) if checkpoint else None
-    rows = saved.get("logged_rows", 0) if saved else 0
-    ids = read_run(folder).get("loggers", {})
-    place: dict[str, Any] = {"save_dir": folder, "name": "", "version": ""}
+    saved = read(checkpoint) if checkpoint else {}
+    purged, rows = saved.get("global_step"), saved.get("logged_rows", 0)
+    name, ids = run_name(folder), read_run(folder).get("loggers", {})
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    wandb = {"project": ROOT.name, "id": ids.get("WandbLogger", uuid.uuid4().hex)}
     makers: dict[str, Callable[[], Logger]] = {
-        "tensorboard": lambda: TensorBoardLogger(
-            **place, purge_step=saved and saved["global_step"]
-        ),
+        "tensorboard": lambda: TensorBoardLogger(folder, "", "", purge_step=purged),
         "csv": lambda: CSVLogger(folder, rows),
-        "wandb": lambda: WandbLogger(
-            name=run_name(folder),
-            save_dir=folder,
-            project=ROOT.name,
-            id=ids.get("WandbLogger", uuid.uuid4().hex),
-            resume="allow",
-        ),
-        "mlflow": lambda: MLFlowLogger(
-            ROOT.name,
-            run_name(folder),
-            os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}"),
-            run_id=ids.get("MLFlowLogger"),
-        ),
+        "wandb": lambda: WandbLogger(name, folder, **wandb, resume="allow"),
+        "mlflow": lambda: MLFlowLogger(ROOT.name, name, mlflow, run_id=ids.get("MLFlowLogger")),
     }
     found: list[Any] = []
-    for name in loggers or ("tensorboard", "csv"):
+    for kind in loggers or ("tensorboard", "csv"):
         try:
-            found.append(makers[name]())
-            if name in ("wandb", "mlflow"):
+            found.append(makers[kind]())
+            if kind in ("wandb", "mlflow"):
                 assert found[-1].experiment  # what is wrong with a service, it says now
         except ModuleNotFoundError as error:
-            missing, hint = error.name or name, "type uv sync --extra loggers"
-            raise UsageError(f"--loggers {name}: {missing} is not installed; {hint}") from error
+            missing, hint = error.name or kind, "type uv sync --extra loggers"
+            raise UsageError(f"--loggers {kind}: {missing} is not installed; {hint}") from error
         except Exception as error:
-            raise UsageError(f"--loggers {name}: {error}") from error
+            raise UsageError(f"--loggers {kind}: {error}") from error
     return found

@@ -15,17 +15,11 @@ from core.runs.record import claim
 
 
 def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
-    """Makes or finds the run's folder.
+    """Makes or finds the run's folder, and returns it; None if nothing is to be written.
 
     Args:
         options: All that was typed; gets the folder, and the checkpoint to go on from.
         settings: The trainer's; gets loggers, profiler and the writer of checkpoints.
-
-    Returns:
-        The folder; None if nothing is to be written.
-
-    Raises:
-        UsageError: It can't be written, or is in use.
     """
     lightning.check_strategy(settings.get("strategy"))
     watched = options.values.get("monitor", "val_loss")
@@ -36,10 +30,8 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
         return None
     if options.command == "fit":
         names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
-        root = settings.get("default_root_dir") or "runs"
-        folder = options.run_folder or make_folder(
-            root, "-".join(names), **options.of("make_folder")
-        )
+        place = settings.get("default_root_dir") or "runs", "-".join(names)
+        folder = options.run_folder or make_folder(*place, **options.of("make_folder"))
         claim(folder)
         options.run_folder = settings["default_root_dir"] = folder
         options.checkpoint = newest(folder, settings.get("max_epochs"))
@@ -55,12 +47,7 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
 
 
 def _profiler(chosen: Any, folder: Path | None) -> Any:
-    """Lightning's profiler by name, which writes into the run's folder.
-
-    Args:
-        chosen: Its name, or one that is made; None for none.
-        folder: The run's folder.
-    """
+    """Lightning's profiler by name, which writes into the run's folder."""
     kinds = {
         "simple": profilers.SimpleProfiler,
         "advanced": profilers.AdvancedProfiler,

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
 ]
+_stores: list[Any] = []  # of process 0, which others may read later
 
 
 class Stopped(BaseException):
@@ -73,16 +74,13 @@ def share(text: str | None) -> str:
     if place:
         port, is_host = place.main_port + (not is_torchrun), not is_torchrun and text is not None
         store = TCPStore(place.main_address, port, is_master=is_host, wait_for_workers=False)
-        _kept.append(store)  # others may read it later
+        _stores.append(store)
         key = f"run folder {os.environ.get('TORCHELASTIC_RESTART_COUNT')}"
         if text:
             store.set(key, text)
         text = store.get(key).decode()
     os.environ["RUN_FOLDER"] = text or os.environ["RUN_FOLDER"]  # Lightning starts the others
     return os.environ["RUN_FOLDER"]
-
-
-_kept: list[Any] = []
 
 
 def requeue() -> None:

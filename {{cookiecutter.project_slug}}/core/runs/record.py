@@ -19,16 +19,12 @@ from core import ROOT
 from core.errors import UsageError
 from core.runs.processes import Stopped, is_helper
 
+_locks: dict[Path, Any] = {}  # kept until the run ends
+
 
 @contextlib.contextmanager
 def recorded(folder: Path | None, arguments: list[str], **facts: Any) -> Iterator[None]:
-    """Records in `run.json` that a run begins, or goes on, and how it ends.
-
-    Args:
-        folder: The run's folder; None records nothing.
-        arguments: What was typed.
-        facts: More to record.
-    """
+    """Records in a folder's `run.json` that a run begins, or goes on, and how it ends."""
     if folder is None or is_helper():
         yield
         return
@@ -41,7 +37,8 @@ def recorded(folder: Path | None, arguments: list[str], **facts: Any) -> Iterato
         state = state or ("interrupted" if Stopped.last else "failed")
         with contextlib.suppress(OSError):  # the folder is gone, or the disk full
             update_run(folder, state=state)
-        release(folder)
+        if folder in _locks:
+            _locks.pop(folder).release()
 
 
 def claim(folder: Path) -> None:
@@ -50,22 +47,20 @@ def claim(folder: Path) -> None:
     Raises:
         UsageError: The run is still running.
     """
+    if not is_helper() and folder not in _locks:
+        if not (lock := _lock(folder)):
+            raise UsageError(f"{folder} is still running")
+        _locks[folder] = lock
+
+
+def _lock(folder: Path) -> Any:
+    """The lock of a folder, None if it is locked."""
     from filelock import FileLock, Timeout  # only here: it takes a moment
 
-    if is_helper() or folder in _locks:
-        return
     lock = FileLock(folder / ".lock")
-    try:
+    with contextlib.suppress(Timeout):
         lock.acquire(blocking=False)
-    except Timeout:
-        raise UsageError(f"{folder} is still running") from None
-    _locks[folder] = lock
-
-
-def release(folder: Path) -> None:
-    """Gives the lock back."""
-    if folder in _locks:
-        _locks.pop(folder).release()
+    return lock if lock.is_locked else None
 
 
 def _start(folder: Path, command: list[str], facts: dict[str, Any]) -> None:
@@ -76,8 +71,7 @@ def _start(folder: Path, command: list[str], facts: dict[str, Any]) -> None:
         source += _git("diff", "--no-index", os.devnull, file)
     if source:
         (folder / "uncommitted.diff").write_text(source, encoding="utf-8")
-    found = [info.stem for place in sys.path for info in Path(place).glob("*.dist-info")]
-    packages = {name: version for name, _, version in (stem.partition("-") for stem in found)}
+    found = [info.stem.partition("-") for p in sys.path for info in Path(p).glob("*.dist-info")]
     update_run(
         folder,
         state="running",
@@ -90,9 +84,18 @@ def _start(folder: Path, command: list[str], facts: dict[str, Any]) -> None:
         platform=platform.platform(),
         slurm_job=os.environ.get("SLURM_JOB_ID"),
         python=platform.python_version(),
-        packages=dict(sorted(packages.items())),
+        packages=dict(sorted({name: version for name, _, version in found}.items())),
         **facts,
     )
+
+
+def _git(*words: str) -> str:
+    """What git prints about this project; nothing without git or repository."""
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.decode(errors="replace")
 
 
 def update_run(folder: Path, **facts: Any) -> None:
@@ -107,45 +110,29 @@ def update_run(folder: Path, **facts: Any) -> None:
 
 def read_run(folder: Path) -> dict[str, Any]:
     """What `run.json` tells, with the state that holds now."""
-    file = folder / "run.json"
-    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    found = read_results(folder / "run.json")
     if found.get("state") == "running" and not _is_locked(folder):
         found["state"] = "interrupted"
     return found
 
 
-def read_results(file: Path) -> dict[str, float | str]:
+def _is_locked(folder: Path) -> bool:
+    if folder in _locks or not (folder / ".lock").exists():
+        return folder in _locks
+    if lock := _lock(folder):
+        lock.release()
+    return lock is None
+
+
+def read_results(file: Path) -> dict[str, Any]:
     """What such a file as `metrics.json` holds; nothing if there is none."""
-    found: dict[str, float | str] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return found
 
 
-def save_results(file: Path, results: dict[str, float | str]) -> None:
+def save_results(file: Path, results: dict[str, Any]) -> None:
     """Writes final metrics to such a file as `metrics.json`, beside others of the same weights."""
     before = read_results(file)
-    before = before if before.get("checkpoint") == results.get("checkpoint") else {}
-    file.write_text(json.dumps(before | results, indent=2) + "\n", encoding="utf-8")
-
-
-_locks: dict[Path, Any] = {}  # kept until the process ends
-
-
-def _is_locked(folder: Path) -> bool:
-    from filelock import FileLock, Timeout
-
-    if folder in _locks or not (folder / ".lock").exists():
-        return folder in _locks
-    try:
-        with FileLock(folder / ".lock").acquire(blocking=False):
-            return False
-    except Timeout:
-        return True
-
-
-def _git(*words: str) -> str:
-    """What git prints about this project; nothing without git or repository."""
-    try:
-        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.decode(errors="replace")
+    if before.get("checkpoint") == results.get("checkpoint"):
+        results = before | results
+    file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -58,18 +58,17 @@ class BatchSampler(DistributedSampler[Any]):
         self.device = torch.device("cpu")  # of the indices
 
     def __len__(self) -> int:
-        return (self.num_samples + (0 if self.skips_last else self.batch_size - 1)) // (
-            self.batch_size
-        )
+        begun = 0 if self.skips_last else self.batch_size - 1
+        return (self.num_samples + begun) // self.batch_size
 
     def __iter__(self) -> Iterator[Key]:
         if self.shuffle:
             own = torch.tensor([*super().__iter__()])
-        else:
+        else:  # at once, for data of many millions
             own = torch.arange(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
         begin = self.done.get(self.epoch, 0) // self.batch_size
         for number, indices in enumerate(own.to(self.device).split(self.batch_size)):
-            if number >= begin and number < len(self):
+            if begin <= number < len(self):
                 yield (self.epoch, number, self.rank), indices
 
 
@@ -101,17 +100,12 @@ class Batches(Dataset[Any]):
         while isinstance(dataset, Subset):
             self.indices, dataset = torch.tensor(dataset.indices)[self.indices], dataset.dataset
         self.dataset = dataset
-        own_items = type(dataset).__getitem__ is not TensorDataset.__getitem__
-        self.is_whole = hasattr(dataset, "get_batch") or not (
-            own_items or hasattr(dataset, "collate_fn")
-        )
+        is_plain = type(dataset).__getitem__ is TensorDataset.__getitem__
+        is_plain = is_plain and not hasattr(dataset, "collate_fn")
+        self.is_whole = is_plain or hasattr(dataset, "get_batch")
 
     def move(self, device: torch.device) -> None:
-        """Keeps the dataset's tensors on a device, if they fit into half of its free memory.
-
-        Raises:
-            UsageError: The dataset has no tensors of which whole batches could be taken.
-        """
+        """Keeps the dataset's tensors on a device, if they fit into half of its free memory."""
         name, held = type(self.dataset).__name__, dict(vars(self.dataset))
         tensors = [v for v in tree_leaves(held) if isinstance(v, Tensor)]
         if not self.is_whole or not tensors:
@@ -153,11 +147,7 @@ def base(dataset: Any) -> Any:
 
 
 def collate_of(dataset: Any) -> Callable[[list[Any]], Any]:
-    """What makes a batch of a dataset's samples: its own `collate_fn`, or torch's.
-
-    Raises:
-        UsageError: When called: the samples can't be batched.
-    """
+    """What makes a batch of a dataset's samples: its own `collate_fn`, or torch's."""
     return getattr(base(dataset), "collate_fn", _collate)
 
 
@@ -175,12 +165,7 @@ def raw(collate: Callable[[list[Any]], Any], items: list[Any]) -> Raw:
 
 
 def workers_for(part: Any, devices: int) -> int:
-    """How many processes keep up with training.
-
-    Args:
-        part: What is loaded.
-        devices: How many devices each have a process that trains.
-    """
+    """How many processes load a part for each of the devices, so that training need not wait."""
     if not isinstance(part, Batches):
         return 0
     for _ in range(3):  # the first may take longer

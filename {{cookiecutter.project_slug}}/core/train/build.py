@@ -18,9 +18,6 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
     Args:
         chosen: Its name; or a class, function or module.
         arguments: Of its constructor; of a function those after output and target.
-
-    Raises:
-        UsageError: It can't be made so.
     """
     warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells
     if isinstance(chosen, nn.Module):
@@ -38,15 +35,7 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
 
 
 def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
-    """The network.
-
-    Args:
-        chosen: Its name; or a class, function or module.
-        arguments: Of its constructor.
-
-    Raises:
-        UsageError: It can't be made so, or is no network.
-    """
+    """The network, chosen by its name, or as a class, function or module."""
     if isinstance(chosen, nn.Module):
         return chosen
     target = load(locate("model_name", chosen)) if isinstance(chosen, str) else chosen

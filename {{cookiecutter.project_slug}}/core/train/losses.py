@@ -10,11 +10,7 @@ from core.errors import UsageError
 
 
 def check_comparable(net: nn.Module, loss: Any, task: str | None, output: Any, target: Any) -> None:
-    """Refuses what no loss, or none of torch, can compare.
-
-    Raises:
-        UsageError: The message says why.
-    """
+    """Refuses what no loss, or none of torch, can compare."""
     name, title = type(net).__name__, type(loss).__name__
     if task == "classification" and getattr(output, "shape", ())[1:] == (1,):
         hint = "type --loss mse, or --loss bce for two classes"
@@ -30,11 +26,7 @@ def check_comparable(net: nn.Module, loss: Any, task: str | None, output: Any, t
 
 @contextlib.contextmanager
 def explained(net: nn.Module, loss: Any, output: Tensor, target: Tensor) -> Iterator[None]:
-    """Says what was compared where a loss of torch refuses.
-
-    Raises:
-        UsageError: It does.
-    """
+    """Says what was compared where a loss of torch refuses."""
     try:
         yield
     except (IndexError, RuntimeError, TypeError, UserWarning, ValueError) as error:

@@ -4,6 +4,7 @@ import fnmatch
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,47 +22,26 @@ COLUMNS: dict[str, Callable[[dict[str, Any], float], dict[str, Any]]] = {
 }
 
 
+@dataclass
 class Optimization:
-    """Makes optimizers and their schedules as chosen, for one network or for each of several.
+    """Makes optimizers and their schedules as chosen, for one network or for each of several."""
 
-    Args:
-        optimizer: Its name, or a class.
-        optimizer_args: Further arguments.
-        lr_scheduler: Its name, or a class; None for a constant rate.
-        lr_scheduler_args: Its arguments.
-        lr_interval: Whether it moves each step or each epoch; None for what fits it.
-        warmup_steps: Steps over which the rate first rises.
-        param_groups: The table: by pattern on the names of parameters, what is set for those.
+    chosen: str | Callable[..., Optimizer] = "adamw"
+    optimizer_args: dict[str, Any] | None = None
+    chosen_schedule: str | Callable[..., Any] | None = None  # None for a constant rate
+    schedule_args: dict[str, Any] | None = None
+    interval: str | None = None  # whether the rate moves each step or epoch; None for what fits it
+    warmup_steps: int = 0  # over which the rate first rises
+    rows: dict[str, dict[str, float]] | None = None  # by pattern: the table of parameter groups
 
-    Raises:
-        UsageError: These can't work.
-    """
-
-    def __init__(
-        self,
-        optimizer: str | Callable[..., Optimizer] = "adamw",
-        optimizer_args: dict[str, Any] | None = None,
-        lr_scheduler: str | Callable[..., Any] | None = None,
-        lr_scheduler_args: dict[str, Any] | None = None,
-        lr_interval: str | None = None,
-        warmup_steps: int = 0,
-        param_groups: dict[str, dict[str, float]] | None = None,
-    ) -> None:
-        self.chosen, self.optimizer_args = optimizer, optimizer_args or {}
-        self.chosen_schedule, self.schedule_args = lr_scheduler, lr_scheduler_args or {}
-        self.interval, self.warmup_steps = lr_interval, warmup_steps
-        self.rows = param_groups or {}
-        for pattern, row in self.rows.items():
+    def __post_init__(self) -> None:
+        for pattern, row in (self.rows or {}).items():
             if unknown := row.keys() - COLUMNS.keys():
                 known = ", ".join(COLUMNS)
                 raise UsageError(f"--param_groups {pattern}: no '{min(unknown)}'; expected {known}")
 
     def check(self, lr: float, weight_decay: float | None, monitor: str) -> None:
-        """Finds wrong arguments before there is anything to train.
-
-        Raises:
-            UsageError: There are some.
-        """
+        """Finds wrong arguments before there is anything to train."""
         probe = self.optimizer([nn.Parameter(torch.zeros(1))], lr, weight_decay)
         self.with_schedule(probe, 100 + self.warmup_steps, 100, monitor)
 
@@ -72,19 +52,11 @@ class Optimization:
 
         A pattern, such as `backbone`, `layer*` or `head.bias`, stands for whole words between the
         dots of a name; where several fit, the later row holds.
-
-        Args:
-            named: Names and parameters, as of `network.named_parameters()`.
-            lr: The rate that factors are of.
-            weight_decay: The decay of groups that set none.
-
-        Raises:
-            UsageError: A pattern fits no parameter.
         """
         trained = {name: p for name, p in named if p.requires_grad}
         if not self.rows:
             return [*trained.values()]
-        rows = dict.fromkeys(trained, "")
+        rows = dict.fromkeys(trained, "")  # the pattern of each
         for pattern in self.rows:
             fitting = [n for n in trained if fnmatch.fnmatchcase(f".{n}.", f"*.{pattern}.*")]
             if not fitting:
@@ -92,10 +64,9 @@ class Optimization:
                 known = ", ".join(w for w in words if not w.isdigit())
                 raise UsageError(f"--param_groups {pattern}: fits no parameter; there are {known}")
             rows |= dict.fromkeys(fitting, pattern)
-        found = []
+        found: list[dict[str, Any]] = []
         for pattern in dict.fromkeys(rows.values()):
-            params = [trained[name] for name in rows if rows[name] == pattern]
-            group: dict[str, Any] = {"params": params, "lr": lr}
+            group = {"params": [trained[n] for n in rows if rows[n] == pattern], "lr": lr}
             for column, value in self.rows.get(pattern, {}).items():
                 group |= COLUMNS[column](group, value)
             found.append(group)
@@ -111,23 +82,12 @@ class Optimization:
     def optimizer(
         self, parameters: Any, lr: float, weight_decay: float | None = None, can_fuse: bool = False
     ) -> Optimizer:
-        """The optimizer; in one kernel a step if it can be and nothing else was asked for.
-
-        Args:
-            parameters: Of a network, or `groups`.
-            lr: Learning rate.
-            weight_decay: Weight decay; None for the optimizer's own.
-            can_fuse: Whether the parameters can be updated in one kernel.
-
-        Raises:
-            UsageError: It can't be made so.
-        """
+        """The optimizer; in one kernel a step if it can be and nothing else was asked for."""
         chosen = self.chosen
         target = load(locate("optimizer", chosen)) if isinstance(chosen, str) else chosen
-        arguments = {"lr": lr, "weight_decay": weight_decay} | self.optimizer_args
-        if any(arguments.get(name) for name in ("foreach", "differentiable")):
-            can_fuse = False
-        if can_fuse and "fused" in inspect.signature(target).parameters:
+        arguments = {"lr": lr, "weight_decay": weight_decay} | (self.optimizer_args or {})
+        is_slow = arguments.get("foreach") or arguments.get("differentiable")
+        if can_fuse and not is_slow and "fused" in inspect.signature(target).parameters:
             arguments |= {"fused": arguments.get("fused") is not False}
         given = {name: value for name, value in arguments.items() if value is not None}
         optimizer: Optimizer = checked(f"--optimizer {chosen}", target, parameters, **given)
@@ -143,9 +103,6 @@ class Optimization:
             steps: Its steps in all; infinite if nobody knows.
             epochs: Epochs in all.
             monitor: What a plateau is one of.
-
-        Raises:
-            UsageError: The schedule can't be made so.
         """
         chosen, warmup = self.chosen_schedule, self.warmup_steps
         if chosen is None and not warmup:
@@ -165,7 +122,7 @@ class Optimization:
             raise UsageError(f"--lr_scheduler {chosen} needs a length; {hint}")
         rates = [group["lr"] for group in optimizer.param_groups]
         facts = dict.fromkeys(lengths, total) | {"max_lr": rates if len(rates) > 1 else rates[0]}
-        arguments = offer(takes, self.schedule_args, facts)
+        arguments = offer(takes, self.schedule_args or {}, facts)
         schedule = checked(f"--lr_scheduler {chosen}", target, optimizer, **arguments)
         if warmup:
             rise = lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=warmup)

@@ -1,7 +1,7 @@
 """Loss and metrics of an epoch."""
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,9 @@ class Scores(nn.Module):
         super().__init__()
         self.task = task
         # A loss that is not a number stays so; torchmetrics' "disable" would forget the weights.
-        self.by_name = nn.ModuleDict({"loss": MeanMetric(nan_strategy=math.nan)})
+        loss = {"loss": MeanMetric(nan_strategy=math.nan)}
+        self.by_name: dict[str, Metric] = nn.ModuleDict(loss)  # type: ignore[assignment]
         self._kept: list[tuple[Tensor, int, Any, Any]] = []  # loss, samples, output, target
-        self._num_values = 0
         self._saved: list[dict[str, Any]] = []  # by process, until there are metrics to take it
 
     def make(self, output: Any) -> None:
@@ -56,9 +56,9 @@ class Scores(nn.Module):
             output = target = None
         else:
             output = output.detach().clone()  # CUDA graphs write the next one in its place
-            self._num_values += output.numel()
         self._kept.append((loss.detach(), size, output, target))
-        if len(self._kept) == self.MOST_BATCHES or self._num_values > self.MOST_VALUES:
+        values = 0 if output is None else output.numel() * len(self._kept)
+        if len(self._kept) == self.MOST_BATCHES or values > self.MOST_VALUES:
             self.measure()
 
     def measure(self) -> None:
@@ -67,34 +67,29 @@ class Scores(nn.Module):
             return
         losses, sizes, outputs, targets = zip(*self._kept, strict=True)
         loss = torch.stack(losses)
-        self._metrics["loss"].update(loss, torch.tensor(sizes, device=loss.device))
+        self.by_name["loss"].update(loss, torch.tensor(sizes, device=loss.device))
         groups = [(outputs, targets)]
         if outputs[0] is not None and outputs[0].ndim > 2:  # images may be of several sizes
             groups = [((output,), (target,)) for _, _, output, target in self._kept]
-        for name, metric in self._metrics.items():
+        for name, metric in self.by_name.items():
             for some, wanted in groups if name != "loss" else []:
                 metric.update(torch.cat(some), torch.cat(wanted))
-        self._kept, self._num_values = [], 0
+        self._kept = []
 
     def epoch(self) -> dict[str, Metric]:
         """The metrics of the epoch by name, ready to be computed."""
         self.measure()
-        return self._metrics
-
-    @property
-    def _metrics(self) -> dict[str, Metric]:
-        return {name: cast(Metric, metric) for name, metric in self.by_name.items()}
+        return self.by_name
 
     def saved(self) -> list[dict[str, Any]]:
         """All that has come in since the epoch began, of each process, for a checkpoint."""
         if self._saved:  # the run went on, and has not begun a step
             return self._saved
-        states = {name: metric.metric_state for name, metric in self._metrics.items()}
+        states = {name: metric.metric_state for name, metric in self.by_name.items()}
         own = tree_map_only(Tensor, Tensor.cpu, {"states": states, "kept": self._kept})
-        if not torch.distributed.is_initialized():
-            return [own]
-        found: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(found, own)
+        found: list[dict[str, Any]] = [own] * _rank_and_size()[1]
+        if len(found) > 1:
+            torch.distributed.all_gather_object(found, own)
         return found
 
     def go_on_from(self, saved: list[dict[str, Any]]) -> None:
@@ -103,17 +98,18 @@ class Scores(nn.Module):
 
     def _restore(self) -> None:
         of_all, self._saved = self._saved, []
-        is_parallel = torch.distributed.is_initialized()
-        rank, size = (
-            (torch.distributed.get_rank(), torch.distributed.get_world_size())
-            if is_parallel
-            else (0, 1)
-        )
+        rank, size = _rank_and_size()
         if len(of_all) != size:
             return
-        device = self._metrics["loss"].device
+        device = self.by_name["loss"].device
         saved = tree_map_only(Tensor, lambda tensor: tensor.to(device), of_all[rank])
         for name, states in saved["states"].items():
-            lightning.restore(self._metrics[name], states)
+            lightning.restore(self.by_name[name], states)
         self._kept = saved["kept"]
-        self._num_values = sum(kept[2].numel() for kept in self._kept if kept[2] is not None)
+
+
+def _rank_and_size() -> tuple[int, int]:
+    """The number of this process, and how many there are."""
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()

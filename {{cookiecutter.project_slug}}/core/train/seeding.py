@@ -18,11 +18,7 @@ from core.errors import UsageError
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy, torch and the loaders' workers.
-
-    Raises:
-        UsageError: NumPy takes no such seed.
-    """
+    """Seeds Python, NumPy, which takes 32 bits, torch and the loaders' workers."""
     if not 0 <= seed < 2**32:
         raise UsageError(f"--seed {seed}: expected 0 to {2**32 - 1}")
     pl.seed_everything(seed, workers=True, verbose=False)

@@ -29,9 +29,6 @@ def find_split(
         split: `train`, `val`, `test` or `predict`.
         augment: Whether it may be augmented.
         download: Whether it may be downloaded.
-
-    Raises:
-        UsageError: It has to be downloaded before.
     """
     takes = parameters(dataset)
     fixed = {"download": download} | ({} if augment else {"augment": False})
@@ -52,6 +49,24 @@ def find_split(
     if refusal and (split == "train" or "split" not in takes):
         raise refusal
     return None
+
+
+def download(dataset: Any, arguments: Mapping[str, Any]) -> None:
+    """Lets a dataset download what it needs, by its `prepare_data` or its constructor.
+
+    Raises:
+        UsageError: There is no connection, or no place to write to.
+    """
+    if prepare := getattr(dataset, "prepare_data", None):
+        takes = inspect.signature(prepare).parameters
+        prepare(**{name: value for name, value in arguments.items() if name in takes})
+    if "download" in parameters(dataset) and arguments.get("download", True):
+        try:
+            for split in ("train", "val", "test"):
+                find_split(dataset, arguments, split, download=True)
+        except OSError as error:
+            hint = "put the files there by hand, or type --data.download false"
+            raise UsageError(f"the download failed: {error}; {hint}") from error
 
 
 def _names(dataset: Any, split: str) -> list[str]:
@@ -91,10 +106,9 @@ def divide(
     rest, parts = torch.randperm(size, generator=generator).tolist(), {}
     for name, fraction in fractions.items():
         count = max(1, round(size * fraction))
+        chosen = rest[:count]
         if labels is not None or groups is not None:
             chosen = _chosen(rest, count / len(rest), seed, labels, groups)
-        else:
-            chosen = rest[:count]
         taken = {*chosen}
         parts[name], rest = sorted(chosen), [index for index in rest if index not in taken]
     if not rest:
@@ -106,8 +120,7 @@ def _chosen(rest: list[int], fraction: float, seed: int, labels: Any, groups: An
     """A part of some samples, by scikit-learn."""
     from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 
-    by, kind = (labels, StratifiedShuffleSplit) if groups is None else (groups, GroupShuffleSplit)
-    values = np.asarray(by)[rest]
-    splitter = kind(1, test_size=fraction, random_state=seed)
-    _, chosen = next(splitter.split(np.zeros(len(rest)), values, groups=values))
+    kind = StratifiedShuffleSplit if groups is None else GroupShuffleSplit
+    y, by = (None if known is None else np.asarray(known)[rest] for known in (labels, groups))
+    _, chosen = next(kind(1, test_size=fraction, random_state=seed).split(rest, y, by))
     return [rest[index] for index in chosen]
