@@ -231,7 +231,7 @@ class MInterface(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and its schedule if one was chosen."""
         lr, decay = self.hparams["lr"], self.hparams["weight_decay"]
-        groups = self.optimization.groups(self.named_parameters(), lr, decay)
+        groups = self.optimization.groups(self.named_parameters(), lr)
         can_fuse = lightning.can_fuse(self.trainer) and self.optimization.fits_one_kernel(self)
         optimizer = self.optimization.optimizer(groups, lr, decay, can_fuse)
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs

@@ -45,9 +45,7 @@ class Optimization:
         probe = self.optimizer([nn.Parameter(torch.zeros(1))], lr, weight_decay)
         self.with_schedule(probe, 100 + self.warmup_steps, 100, monitor)
 
-    def groups(
-        self, named: Iterable[tuple[str, nn.Parameter]], lr: float, weight_decay: float | None
-    ) -> list[Any]:
+    def groups(self, named: Iterable[tuple[str, nn.Parameter]], lr: float) -> list[Any]:
         """The trained parameters, in groups if the table makes some.
 
         A pattern, such as `backbone`, `layer*` or `head.bias`, stands for whole words between the
