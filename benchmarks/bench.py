@@ -22,7 +22,7 @@ MLP = "--dataset benchmark:Vectors --model_name mlp --hidden_sizes [64,128,64]".
 RESNET = "--dataset benchmark:Pictures --model_name torchvision:resnet18 --num_classes 10".split()
 LONG = (
     "--limit_val_batches 0 --val_fraction 0 --test_fraction 0 --lr_scheduler null "
-    "--callbacks benchmark.Timer --enable_model_summary false --accelerator cpu"
+    "--callbacks+=benchmark.Timer --enable_model_summary false --accelerator cpu"
 ).split()
 TWO = "--devices 2 --strategy ddp --batch_size 32".split()
 
@@ -115,7 +115,7 @@ def start_up(bench: Bench) -> None:
         title = f"{what}, to `import pytorch_lightning`"
         command = bench.seconds("main.py", *words)
         bench.compare(command, (title, "below 1 s", lambda: imported))
-    first = bench.seconds("main.py", "--model_name", "mlp", "--callbacks", "benchmark.Exit")
+    first = bench.seconds("main.py", "--model_name", "mlp", "--callbacks+=benchmark.Exit")
     least = bench.seconds(str(HERE / "loops.py"), "first_step")
     bench.compare(first, ("first step, to a script of 20 lines", "+0.5 s", least))
 
