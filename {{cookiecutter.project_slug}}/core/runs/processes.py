@@ -54,7 +54,8 @@ def complain(text: str) -> None:
     """Prints what is wrong: once, while all processes do the same, and then whoever finds it."""
     distributed = sys.modules.get("torch.distributed")
     have_met = distributed is not None and distributed.is_initialized()
-    if have_met or not is_helper():
+    is_alike = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
+    if have_met or not is_alike or not is_helper():
         print(text, file=sys.stderr)
 
 
