@@ -526,7 +526,7 @@ def test_a_missing_module(run: Run, project: Path) -> None:
 
 
 FROM_PYTHON = """
-import json, sys, threading
+import json, signal, sys, threading
 from main import OWNERS, build, main, parse, run
 
 words = ["--model_name", "mlp", "--max_epochs", "1", "--enable_progress_bar", "false"]
@@ -542,6 +542,7 @@ assert facts["commands"] == [["main.py", *words, "--name", "thread"]]
 job = run([*words, "--name", "direct"])
 assert job.results == json.load(open(job.folder / "metrics.json"))
 assert job.results["test_acc"] > 0.5
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "as before"
 
 job = build(parse([*words, "--name", "built"], OWNERS))
 job.trainer.fit(job.model, job.data)

@@ -1,5 +1,6 @@
 """`last.ckpt`, from which a run goes on exactly where it was."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class LastCheckpoint(pl.Callback):
         self.folder, self.every_n_steps = folder, every_n_steps
         self.asked = 0  # the signal, if there was one
         self.failure: RunError | None = None
+        self.before: Any = Stopped.now  # what answers a signal when training does not
         self.saved_step, self.saved_at, self.cost = 0, 0.0, 0.0
         self.agreed_at, self.interval, self.steps_to_agree = 0.0, 1, 0
 
@@ -33,6 +35,7 @@ class LastCheckpoint(pl.Callback):
         if Stopped.last:  # one came before, and was swallowed by what was being imported
             raise Stopped(Stopped.last)
         self.saved_step, self.saved_at = trainer.global_step, time.monotonic()
+        self.before = signal.getsignal(signal.SIGINT) or Stopped.now
         on_stop(self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -74,7 +77,7 @@ class LastCheckpoint(pl.Callback):
         self.steps_to_agree = 0
         self._agree(trainer)  # or none saves
         self._save(trainer)
-        on_stop(Stopped.now)
+        on_stop(self.before)
 
     def _agree(self, trainer: pl.Trainer, due: bool = False) -> tuple[bool, int]:
         """What any of the processes wants; several ask each other about once a second."""
