@@ -113,6 +113,9 @@ def _text(parameter: Parameter) -> str:
 
 def _value(options: Options, key: str, parameter: Parameter) -> str:
     value = options.values.get(key, parameter.default)
+    offered = [f"{group.section}.{name}" for group in options.groups for name in group.offered]
+    if key in offered and key not in options.values:
+        return "filled in"
     if value is REQUIRED:
         return "from the data, or required" if key.startswith("model.") else "required"
     if isinstance(value, Code | str):
