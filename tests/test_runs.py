@@ -347,6 +347,23 @@ class TestNoCodeFromData:
         self.check(project, "http://localhost:1/a.ckpt", "has no such checkpoint")
 
 
+def test_a_worker_that_ends_later_holds_no_lock(project: Project, tmp_path: Path) -> None:
+    """It was forked with the lock's file open; `--auto_batch` goes on in the same process."""
+    code = (
+        "import os, pathlib, signal\n"
+        "from core.runs.record import claim, recorded\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "claim(folder)\n"
+        "with recorded(folder, []):\n"
+        "    worker = os.fork() or signal.pause()\n"
+        "try:\n"
+        "    claim(folder)\n"
+        "finally:\n"
+        "    os.kill(worker, signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=project.folder, check=True)
+
+
 def test_a_full_disk(project: Project, tmp_path: Path) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(tmp_path)]
     if subprocess.run(mount, capture_output=True).returncode:
