@@ -638,6 +638,16 @@ def test_every_list_can_be_added_to(run: Run, project: Path) -> None:
     assert option(shown, "--model.hidden_sizes").endswith("; [5, 7])")
 
 
+def test_a_logger_is_added_to_the_usual_ones(run: Run, project: Path) -> None:
+    shown = run("--help", "run", "--loggers+=wandb")
+    assert option(shown, "--loggers").endswith('; ["tensorboard", "csv", "wandb"])')
+    run(*QUICK, "--loggers+=csv", "--limit_train_batches", "12")
+    folder = project / "runs/digits-mlp/version_0"
+    assert [*folder.glob("events.*")], "tensorboard is still there"
+    rows = read(folder / "metrics.csv")
+    assert len([row for row in rows if row["val_loss"]]) == 2, "each row once"
+
+
 class TestHelp:
     def test_one_screen(self, run: Run, project: Path) -> None:
         """With a network and a dataset of many options."""

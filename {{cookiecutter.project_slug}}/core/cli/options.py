@@ -299,5 +299,6 @@ def type_name(kind: Any) -> str:
         parts += [a for a in arguments if a is not Any and a not in named]
         return " or ".join(map(type_name, parts))
     name = "any value" if kind is Any else getattr(origin or kind, "__name__", str(kind)).lower()
+    name = "list" if name == "sequence" else name
     inner = ", ".join("..." if a is ... else type_name(a) for a in arguments)
     return f"{name}[{inner}]" if inner else name

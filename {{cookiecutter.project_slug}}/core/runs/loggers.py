@@ -5,7 +5,7 @@ import itertools
 import os
 import uuid
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from core.runs.checkpoints import read
 from core.runs.folders import run_name
 from core.runs.processes import is_helper
 from core.runs.record import read_run
+
+_USUAL: Any = ("tensorboard", "csv")
 
 
 class CSVLogger(Logger):
@@ -86,7 +88,7 @@ def make_loggers(
     folder: Path,
     checkpoint: Path | None = None,
     *,
-    loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] | None = None,
+    loggers: Sequence[Literal["tensorboard", "csv", "wandb", "mlflow"]] | None = _USUAL,
 ) -> list[Logger]:
     """Loggers that write into the run's folder.
 
@@ -110,7 +112,7 @@ def make_loggers(
         "mlflow": lambda: MLFlowLogger(ROOT.name, name, mlflow, run_id=ids.get("MLFlowLogger")),
     }
     found: list[Any] = []
-    for kind in loggers or ("tensorboard", "csv"):
+    for kind in dict.fromkeys(loggers or _USUAL):  # each once
         try:
             found.append(makers[kind]())
             if kind in ("wandb", "mlflow"):
