@@ -75,14 +75,14 @@ def build_model(options: Options, data: DInterface) -> pl.LightningModule:
 
     options.offer("model", data.published)
     network, settings = load(options.targets["model"]), options.of("MInterface")
-    model_args = options.section("model")
+    place, model_args = options.targets["model"].partition(":")[0], options.section("model")
     if not isinstance(network, type) or not issubclass(network, pl.LightningModule):
         model = MInterface(**settings)
     elif issubclass(network, MInterface):
         settings = {n: v for n, v in settings.items() if n not in ("model_name", "model_args")}
-        model = construct(network, settings | model_args)
+        model = construct(network, settings | model_args, "model", place)
     else:
-        found: pl.LightningModule = construct(network, model_args)
+        found: pl.LightningModule = construct(network, model_args, "model", place)
         return found
     model.example_input_array, _ = model.split_batch(data.sample())
     return model

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ from callbacks.time_profile import TimeProfile
 from core import lightning
 from core.errors import RunError, TryAgain, UsageError
 from core.job import Job, load_weights
-from core.runs.checkpoints import check_storable, read
+from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
 from core.runs.record import recorded
 from core.train.seeding import run_seed
+from core.train.weights import warm_start
 
 
 def fit(
@@ -111,29 +111,3 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
     if job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
         results |= job.trainer.test(job.model, job.data, verbose=False)[0]
     job.report(results, job.folder and job.folder / "metrics.json")
-
-
-def warm_start(model: torch.nn.Module, file: Path) -> None:
-    """Takes over the weights of a checkpoint or state_dict whose names and shapes match.
-
-    Raises:
-        UsageError: None do, or the file holds no weights.
-    """
-
-    def plain(name: str) -> str:  # without what torch.compile, DDP and Lightning put before
-        return re.sub(r"^((_orig_mod|module|model|net)\.)+", "", name.replace("_orig_mod.", ""))
-
-    found = read(file)
-    found = {plain(name): value for name, value in found.get("state_dict", found).items()}
-    own = model.state_dict()
-    taken = {
-        name: found[plain(name)]
-        for name, value in own.items()
-        if getattr(found.get(plain(name)), "shape", None) == value.shape
-    }
-    if not taken:
-        raise UsageError(f"--init_from {file}: no weights of it fit this network")
-    model.load_state_dict(taken, strict=False)
-    left = [name for name in own if name not in taken]
-    text = f"{len(taken)} of {len(own)} tensors taken from {file}"
-    say(text + f"; not {', '.join(left)}" * bool(left))

@@ -76,7 +76,7 @@ def _screen(options: Options, found: dict[str, Known]) -> Iterator[str]:
     text = (
         "A section may be left out: --depth is --model.depth. More: --help PAGE, a page being all, "
     )
-    yield from textwrap.wrap(text + ", ".join(found), 96, max_lines=2, placeholder=", …")
+    yield from textwrap.wrap(text + ", ".join(found), 96, max_lines=2, placeholder=" …")
 
 
 def _lines(options: Options, known: Known) -> Iterator[str]:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from core import lightning
 from core.cli.options import Options
 from core.errors import UsageError
 from core.runs.checkpoints import read
@@ -82,8 +83,9 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
 def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
     """Measures the weights of a run, see `use`, with a method of the trainer; keeps the results."""
     checkpoint = use(job, **which)
-    results = {"checkpoint": checkpoint.name} | with_(job.model, job.data, verbose=False)[0]
-    job.report(results, job.file("metrics.json", checkpoint))
+    with lightning.refused():
+        found = with_(job.model, job.data, verbose=False)[0]
+    job.report({"checkpoint": checkpoint.name} | found, job.file("metrics.json", checkpoint))
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:

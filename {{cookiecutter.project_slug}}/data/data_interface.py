@@ -6,11 +6,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 from torchvision.transforms import v2
 
 from core import lightning
 from core.cli.construct import load, parameters
+from core.cli.facts import KNOWN
 from core.cli.names import locate
 from core.errors import UsageError
 from core.train.batches import Batches, BatchSampler, Raw, base, collate_of, raw, workers_for
@@ -23,7 +25,6 @@ _STAGES = {
     "test": ("test",),
     "predict": ("predict",),
 }
-_SYNONYMS = {"n_classes": "num_classes", "in_chans": "in_channels", "img_size": "image_size"}
 
 
 class DInterface(pl.LightningDataModule):
@@ -144,20 +145,23 @@ class DInterface(pl.LightningDataModule):
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
-        dataset, name = base(self._any_part()), _SYNONYMS.get(name, name)
-        if hasattr(dataset, name):
-            yield getattr(dataset, name)
+        dataset = base(self._any_part())
+        names = (n for n in (name, *KNOWN.get(name, ())) if hasattr(dataset, n))
+        yield from (getattr(dataset, n) for n in names)
         if name == "num_classes" and hasattr(dataset, "classes"):
             yield len(dataset.classes)
         if name in ("in_channels", "input_size", "image_size"):
             batch = self.sample()
             values = [*batch.values()] if isinstance(batch, dict) else batch
             first = values[0] if isinstance(values, list | tuple) else values
-            shape = list(first.shape[1:])
-            if name == "input_size":
+            shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
+            if name == "input_size" and shape:
                 yield shape
-            elif len(shape) == 3:  # (C, H, W)
-                yield shape[0] if name == "in_channels" else shape[-1]
+            elif name == "in_channels" and 2 <= len(shape) <= 4:  # (C, L), (C, H, W), (C, D, H, W)
+                yield shape[0]
+            elif name == "image_size" and len(shape) == 3:
+                yield from [shape[-1]] if shape[-2] == shape[-1] else []
+                yield shape[-2:]
 
     def _any_part(self) -> Any:
         built = {split: part for split, part in self._parts.items() if part is not None}

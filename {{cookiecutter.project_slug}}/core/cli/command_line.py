@@ -154,7 +154,8 @@ def _flat(options: Options, file: Path) -> dict[str, Any]:
         text = file.read_text(encoding="utf-8")
         content, root = get_loader("yaml")(text) or {}, yaml.compose(text, yaml.CSafeLoader)
     except OSError as error:
-        raise UsageError(f"--config {file}: {error.strerror}") from None
+        hint = "an option of a network or dataset is typed --model.config or --data.config"
+        raise UsageError(f"--config {file}: {error.strerror}; {hint}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     nodes = root.value if isinstance(root, yaml.MappingNode) else []
@@ -184,9 +185,11 @@ def _text(value: Any, node: Any) -> Any:
 
 def _set_from_file(options: Options, key: str, value: Any, origin: str) -> None:
     name = key.rstrip("+")
-    found = options.keys(name)
+    found = options.keys(name) if name not in options.idle else []
     if not found:
         section, dot, inner = name.partition(".")
+        if section in options.idle:
+            return  # of another network's
         if dot and section not in options.targets and section in names.choices("callbacks"):
             return  # of a callback that is not chosen
         if value is None and any(
@@ -194,7 +197,7 @@ def _set_from_file(options: Options, key: str, value: Any, origin: str) -> None:
         ):
             return  # once it was an option
         raise UsageError(f"{origin}: unknown key '{name}'{suggest(name, options.known())}")
-    for known in [name] if name in found else found:
+    for known in found:
         (options.add if key.endswith("+") else options.set)(known, value, f"{origin}: {known}")
 
 
@@ -205,6 +208,9 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
         section, _, inner = bare.rpartition(".")
         words = {key.rpartition(".")[2]: key for key in options.known()}
         hint = suggest(bare, [*options.known(), *words], "; see --help")
+        if bare.partition(".")[0] in options.idle:
+            network = options.targets["model"].partition(":")[2]
+            hint = f"; {network} is a LightningModule, which does that by itself"
         if section in names.choices("callbacks") and section not in options.targets:
             hint = f"; type --callbacks+={section} before"
         elif section and inner in words:

@@ -1,5 +1,6 @@
 """From a name to an object: what it takes, where it is imported from, what it is called with."""
 
+import ast
 import functools
 import importlib
 import inspect
@@ -7,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from core.cli.names import suggest
-from core.cli.source import REQUIRED, Code, Definition, Parameter, Signature, Unreadable
+from core.cli.source import REQUIRED, Code, Definition, Parameter, Signature, Unreadable, read
 from core.errors import UsageError
 
 
@@ -88,33 +90,49 @@ def offer(
     return found
 
 
-def construct(target: Any, arguments: dict[str, Any]) -> Any:
+def construct(target: Any, arguments: dict[str, Any], section: str = "", module: str = "") -> Any:
     """Calls a class or function with options, which are plain values.
 
-    A string given where the default is a class or function (`act_layer=nn.GELU`), or where the
-    parameter has neither type nor default, is looked up in the file: `--act_layer nn.ReLU`.
+    A name given where the default is a class or function (`act_layer=nn.GELU`) means what the file
+    knows by it: `--act_layer nn.ReLU`.
+
+    Args:
+        target: The class or function.
+        arguments: Its arguments by name.
+        section: Where they are options.
+        module: Of a network, the module it was chosen from. A name means an object there, or in the
+            network's own file, also where a parameter has neither type nor default; and a mapping
+            has attributes where the file asks for them.
 
     Raises:
         UsageError: A required argument is missing, or there is no such argument.
     """
     parameters = inspect.signature(target).parameters
-    module, title = getattr(target, "__module__", ""), getattr(target, "__name__", str(target))
+    own, title = getattr(target, "__module__", ""), getattr(target, "__name__", str(target))
     scope = {"torch": sys.modules.get("torch"), "nn": sys.modules.get("torch.nn")}
-    scope |= vars(sys.modules[module]) if module in sys.modules else {}
+    for name in (module, own):
+        scope |= vars(sys.modules[name]) if name in sys.modules else {}
     fixed = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if missing := [p.name for p in fixed if p.default is p.empty and p.name not in arguments]:
-        made = [n for n, f in scope.items() if inspect.isfunction(f) and f.__module__ == module]
-        makers = [f"{module.rpartition('.')[2]}:{n}" for n in made if n[0] != "_" and n != "test"]
+        made = [n for n, f in scope.items() if inspect.isfunction(f) and f.__module__ == own]
+        makers = [f"{own.partition('.')[2]}:{n}" for n in made if n[0] != "_" and n != "test"]
         hint = f", or choose one of: {', '.join(makers)}" if makers else ""
-        options = " ".join(f"--{name} VALUE" for name in missing)
+        prefix = f"--{section}." if section else "--"
+        options = " ".join(f"{prefix}{name} {_form(own, name)}" for name in missing)
         raise UsageError(f"{title} needs {', '.join(missing)}; type {options}{hint}")
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if unknown := [name for name in arguments if name not in parameters and not is_open]:
         hint = suggest(unknown[0], parameters, f"; it takes {', '.join(parameters) or 'none'}")
         raise UsageError(f"{title} takes no argument '{unknown[0]}'{hint}")
-    values = {n: _object(v, parameters.get(n), scope) for n, v in arguments.items()}
+    values = {n: _meant(v, parameters.get(n), scope, module and own) for n, v in arguments.items()}
     first = [p.name for p in fixed if p.kind is p.POSITIONAL_ONLY and p.name in values]
     return target(*[values.pop(name) for name in first], **values)
+
+
+def _form(module: str, name: str) -> str:
+    """How a value is typed; of what is used by attribute, which there are."""
+    used = attributes_of(module, name)
+    return f"'{{{', '.join(f'{attribute}: VALUE' for attribute in used)}}}'" if used else "VALUE"
 
 
 def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) -> Any:
@@ -132,24 +150,68 @@ def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) 
         raise UsageError(f"{option}: {error}") from error
 
 
-def _object(value: Any, parameter: inspect.Parameter | None, scope: dict[str, Any]) -> Any:
-    """What a string stands for where the parameter takes no string."""
-    if not isinstance(value, str) or parameter is None:
+def _meant(value: Any, parameter: Any, scope: dict[str, Any], module: str) -> Any:
+    """What a string stands for where the parameter takes no string, and a mapping of attributes."""
+    if parameter is None or not isinstance(value, str | dict):
         return value
     default, kind, empty = parameter.default, parameter.annotation, parameter.empty
+    if isinstance(value, dict):
+        is_asked = module and kind is empty and attributes_of(module, parameter.name)
+        return Attributes(value, parameter.name) if is_asked else value
     kind = scope.get(kind) if isinstance(kind, str) else kind
     kind = type(default) if isinstance(default, Enum) else kind
     if kind is Path:
         return Path(value)
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind.__members__.get(value, value)
-    if (default is empty and kind is empty) or (default is not empty and callable(default)):
-        name, *rest = value.split(".")
-        found = functools.reduce(lambda o, part: getattr(o, part, None), rest, scope.get(name))
-        if found is None and rest:
+    is_open = default is empty and kind is empty and module
+    if is_open or (default is not empty and callable(default)):
+        found = _object(value, scope)
+        first, dot, _ = value.partition(".")
+        if found is None and dot and isinstance(scope.get(first), ModuleType):
             raise UsageError(f"--{parameter.name} {value}: there is no such name; type nn.NAME")
         return value if found is None else found
     return value
+
+
+def _object(name: str, scope: dict[str, Any]) -> Any:
+    """The class or function of a name in a file, or of a full name; None if there is none."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
+    first, *rest = name.split(".")
+    found = functools.reduce(lambda o, part: getattr(o, part, None), rest, scope.get(first))
+    path, _, last = name.rpartition(".")
+    if found is None and path and Definition.find(path, last):
+        found = load(f"{path}:{last}")
+    return found if callable(found) else None
+
+
+class Attributes(dict[str, Any]):
+    """A mapping whose values are attributes, too: `configs.seq_len`."""
+
+    def __init__(self, values: dict[str, Any], name: str) -> None:
+        super().__init__(values)
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__") or attribute not in self:
+            raise _Missing(f"--{self._name} has no '{attribute}'; add {attribute}: VALUE to it")
+        value = self[attribute]
+        return Attributes(value, f"{self._name}.{attribute}") if isinstance(value, dict) else value
+
+
+class _Missing(UsageError, AttributeError):
+    """An attribute that nobody gave."""
+
+
+@functools.cache
+def attributes_of(module: str, name: str) -> list[str]:
+    """The attributes that a file asks of whatever has a name, such as `configs`."""
+    found = read(module)
+    nodes = [n for n in ast.walk(found.tree) if isinstance(n, ast.Attribute)] if found else []
+    nodes.sort(key=lambda node: (node.lineno, node.col_offset))
+    names = [n.attr for n in nodes if isinstance(n.value, ast.Name) and n.value.id == name]
+    return [n for n in dict.fromkeys(names) if not hasattr(dict, n)]
 
 
 def is_plain(value: Any) -> bool:

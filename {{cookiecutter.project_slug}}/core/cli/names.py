@@ -4,15 +4,15 @@ Names are looked up in source code, so that a typo is answered before torch is i
 object is written `module:Object`, for instance `model.resnet:ResNet`.
 """
 
-import ast
 import difflib
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core import ROOT
-from core.cli.source import Definition, Module, read
+from core.cli import objects, programs
+from core.cli.objects import plain
+from core.cli.source import Module, read
 from core.errors import UsageError
 
 
@@ -29,12 +29,12 @@ class Kind:
     aliases: dict[str, str] = field(default_factory=dict)
 
 
-_LIGHTNING = ("pytorch_lightning.LightningModule", "lightning.LightningModule")
+LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.", "lightning.LightningModule")
 KINDS = {
     "command": Kind("commands"),
     "model_name": Kind(
         "model",
-        ("torch.nn.", "torchvision.models.", "timm.", "lightning.pytorch.", *_LIGHTNING),
+        ("torch.nn.", "torchvision.models.", "timm.", *LIGHTNING),
         {"torchvision": "torchvision.models", "timm": "timm"},
     ),
     "dataset": Kind(
@@ -58,31 +58,24 @@ KINDS = {
     ),
 }
 
-# Dropped-in files may import their neighbours as if these folders were on the path: behind all
-# else, so that no file there hides an installed package.
-sys.path += [str(ROOT / kind.folder) for kind in KINDS.values() if kind.folder and kind.bases]
-
 
 def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """`; did you mean 'resnet'?` where a known name is near, else `otherwise`."""
-    plain, near = _plain(name), dict[str, str]()
+    typed, near = plain(name), dict[str, str]()
     for word in known:
-        near.setdefault(_plain(word), word)
-    close = [k for k in near if plain and k.startswith(plain)]
-    ends = [k for k in near if len(plain) > 3 and k.endswith(plain)]  # epochs: max_epochs
-    close = close or sorted(ends, key=len) or difflib.get_close_matches(plain, near, n=1)
+        near.setdefault(plain(word), word)
+    close = [k for k in near if typed and k.startswith(typed)]
+    ends = [k for k in near if len(typed) > 3 and k.endswith(typed)]  # epochs: max_epochs
+    close = close or sorted(ends, key=len) or difflib.get_close_matches(typed, near, n=1)
     return f"; did you mean '{near[close[0]]}'?" if close else otherwise
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "").replace("-", "")
 
 
 def files(kind: str) -> list[str]:
     """The names that can be chosen from the folder of a kind, sorted."""
     folder = ROOT / KINDS[kind].folder
     names = {file.stem for file in folder.glob("[!_]*.py")} - {f"{folder.name}_interface"}
-    return sorted(names | {file.parent.name for file in folder.glob("*/__init__.py")})
+    inner = {file.relative_to(folder).parts[0] for file in folder.glob("[!_.]*/**/*.py")}
+    return sorted(names | inner)
 
 
 def choices(kind: str) -> list[str]:
@@ -112,15 +105,15 @@ def locate(kind: str, name: str) -> str:
     """
     about = KINDS[kind]
     file, _, wanted = name.partition(":")
-    if about.folder and file in files(kind):
-        return _in_module(kind, name, f"{about.folder}.{file}")
+    if about.folder and file.partition(".")[0] in files(kind):
+        return _dropped_in(kind, name)
     if wanted and file in about.libraries:
-        return _in_module(kind, name, about.libraries[file])
+        return _of_library(kind, name)
     if about.module and "." in name:
         return import_path(kind, name)
     classes = _classes(kind)
     for short, full in classes.items():
-        if _plain(name) in (_plain(short), _plain(full)):
+        if plain(name) in (plain(short), plain(full)):
             return f"{about.module}:{full}"
     known = [*files(kind), *classes] if about.folder else [*classes]
     hint = suggest(file, known, f"; choose one of: {', '.join(choices(kind))}")
@@ -131,19 +124,47 @@ def locate(kind: str, name: str) -> str:
     raise UsageError(f"--{kind} {name}: {missing}{hint}{own}")
 
 
-def _in_module(kind: str, name: str, path: str) -> str:
-    """The object of a dropped-in file or library that a name means."""
-    about, (file, _, wanted) = KINDS[kind], name.partition(":")
+def _of_library(kind: str, name: str) -> str:
+    file, _, wanted = name.partition(":")
+    path = KINDS[kind].libraries[file]
     module = read(path)
     if module is None:
-        raise UsageError(
-            f"--{kind} {name}: the package {file} is not installed; type: uv add {file}"
-        )
-    if path == "timm":  # whose names are known to timm.create_model alone
+        hint = f"type: uv add {file}"
+        raise UsageError(f"--{kind} {name}: the package {file} is not installed; {hint}")
+    # The names of timm are known to timm.create_model alone.
+    return f"{path}:{wanted if path == 'timm' else _named(f'--{kind} {name}', module, wanted)}"
+
+
+def _dropped_in(kind: str, name: str) -> str:
+    """The object that a file, or a folder or a file in it, was dropped in for."""
+    about, (file, _, wanted) = KINDS[kind], name.partition(":")
+    path, option = f"{about.folder}.{file}", f"--{kind} {name}"
+    place, module = path.replace(".", "/"), read(path)
+    if module:
+        programs.check(path)
+    elif not (ROOT / place).is_dir():
+        beside = (ROOT / place).parent
+        near = [
+            ".".join(f.relative_to(ROOT / about.folder).with_suffix("").parts)
+            for f in beside.glob("*.py")
+        ]
+        raise UsageError(f"{option}: there is no {place}.py{suggest(file, near)}")
+    names = {*module.names()} if module else set()
+    if wanted in names:
         return f"{path}:{wanted}"
-    if wanted:
-        return f"{path}:{_named(f'--{kind} {name}', module, wanted)}"
-    return f"{path}:{_chosen(about, module, file)}"
+    if not about.bases:  # a command is the function of its file's name
+        if module and file in module.defined():
+            return f"{path}:{file}"
+        raise UsageError(f"{place}.py has no function {file}")
+    found = objects.choose(path, about.bases, wanted)
+    if len(found) == 1:
+        programs.check(found[0].partition(":")[0])
+        return found[0]
+    known = [target.partition(".")[2] for target in found or objects.there(path)]
+    hint = f"choose one of: {', '.join(known)}" if known else f"write a class {objects.camel(file)}"
+    what = f"'{wanted}'" if wanted else f"class {objects.camel(file)}"
+    near = suggest(wanted, [*names, *map(section, known)], f"; {hint}")
+    raise UsageError(f"{option}: {place} has no {what}{near}")
 
 
 def import_path(option: str, path: str) -> str:
@@ -156,6 +177,7 @@ def import_path(option: str, path: str) -> str:
     module = read(name) if name else None
     if module is None:
         raise UsageError(f"--{option} {path}: there is no module '{name}'; expected module.Name")
+    programs.check(name)
     return f"{name}:{_named(f'--{option} {path}', module, wanted)}"
 
 
@@ -165,57 +187,6 @@ def _named(option: str, module: Module, wanted: str) -> str:
         hint = suggest(wanted, names, f"; it defines {', '.join(module.defined()) or 'nothing'}")
         raise UsageError(f"{option}: {module.name} has no '{wanted}'{hint}")
     return wanted
-
-
-def _chosen(about: Kind, module: Module, file: str) -> str:
-    """The object that a file was dropped in for."""
-    if not about.bases:  # a command is the function of its file's name
-        if file in module.defined():
-            return file
-        raise UsageError(f"{about.folder}/{file}.py has no function {file}")
-    camel = "".join(word[:1].upper() + word[1:] for word in file.replace("-", "_").split("_"))
-    own = [n for n, node in module.bindings.items() if isinstance(node, ast.ClassDef)]
-    same = [name for name in own if _plain(name) == _plain(file)]
-    if camel in same or len(same) == 1:  # without a look at its imports
-        return camel if camel in same else same[0]
-    found = {name: d for name in module.names() if (d := Definition.find(module.name, name))}
-    for kind in (ast.ClassDef, ast.FunctionDef):
-        same = [
-            n for n, d in found.items() if _plain(n) == _plain(file) and isinstance(d.node, kind)
-        ]
-        if camel in same or len(same) == 1:
-            return camel if camel in same else same[0]
-    here = {n: d for n, d in found.items() if d.module is module or _belongs(d.module, module)}
-    classes = {n: d for n, d in here.items() if isinstance(d.node, ast.ClassDef)}
-    fitting = [n for n, d in classes.items() if _derives(d, about.bases)]
-    free = [
-        name
-        for name in fitting
-        if not any(_uses(d.node, name) for other, d in classes.items() if other != name)
-    ]
-    if len(free) == 1:
-        return free[0]
-    listing = ", ".join(f"{file}:{name}" for name in free or fitting or module.defined())
-    hint = f"choose one of: {listing}" if listing else f"write a class {camel}"
-    raise UsageError(f"{about.folder}/{file} has no class {camel}; {hint}")
-
-
-def _belongs(file: Module, module: Module) -> bool:
-    """Whether a file is part of the sub-folder that was chosen."""
-    return module.path.name == "__init__.py" and module.path.parent in file.path.parents
-
-
-def _derives(definition: Definition | None, bases: tuple[str, ...]) -> bool:
-    expressions = getattr(definition.node, "bases", []) if definition else []
-    return any(
-        definition.qualified(base).startswith(bases) or _derives(definition.resolve(base), bases)
-        for base in expressions
-        if definition
-    )
-
-
-def _uses(node: ast.AST, name: str) -> bool:
-    return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node))
 
 
 def section(name: str) -> str:

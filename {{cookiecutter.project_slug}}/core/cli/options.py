@@ -7,7 +7,7 @@ owners, without a section; of a chosen class in a section, such as `model.depth`
 import functools
 import re
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -16,11 +16,12 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from core.cli import names
+from core.cli import facts, names, objects
 from core.cli.construct import is_plain, offer, signature
 from core.cli.names import suggest
-from core.cli.source import REQUIRED, Parameter, Signature, literals
+from core.cli.source import REQUIRED, Parameter, Signature, definition, literals
 from core.errors import UsageError
+from core.runs.processes import say
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Options:
         run_folder: The earlier run that the command is about, if it is about one.
         checkpoint: What that run goes on from, if it does.
         changed: What was given anew for it that makes a difference, as "lr=0.1".
+        idle: Options of the interface that the chosen LightningModule has no use for.
     """
 
     command: str
@@ -106,6 +108,7 @@ class Options:
     run_folder: Path | None = None
     checkpoint: Path | None = None
     changed: list[str] = field(default_factory=list)
+    idle: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.targets["command"] = names.locate("command", self.command)
@@ -119,7 +122,7 @@ class Options:
         defaults = {key: p.default for key, p in self.known().items()}
         for section, about in SECTIONS.items():
             name = chosen.get(about.chosen_by, defaults.get(about.chosen_by))
-            if about.target or name not in (None, REQUIRED):
+            if about.target or (name not in (None, REQUIRED) and about.chosen_by not in self.idle):
                 target = about.target or names.locate(about.chosen_by, str(name))
                 self._add(section, about, target)
 
@@ -135,9 +138,8 @@ class Options:
     def _add(self, section: str, about: Section, target: str) -> None:
         self.targets[section], found = target, signature(target)
         hidden = {*about.hidden}
-        if "loss_args" in found.parameters:  # a subclass of MInterface passes its **kwargs on
-            interface = next(g for g in self.groups if "model_name" in g.parameters)
-            hidden |= _INNER | interface.parameters.keys()
+        if section == "model":
+            hidden |= self._give_way(found)
         if section == "loss_args" and not found.is_class:  # what it compares
             hidden |= {*[*found.parameters][:2]}
         if "total_steps" in found.parameters:  # in place of which OneCycleLR takes these
@@ -146,6 +148,25 @@ class Options:
         own |= {n: replace(own[n], forwarded=True) for n in about.offered if n in own}
         group = Group(target, section, section, own, found.help, about.offered, found.open, hidden)
         self.groups.append(group)
+
+    def _give_way(self, network: Signature) -> set[str]:
+        """Takes out the options of the interface that a LightningModule does not have from it.
+
+        Returns:
+            Those that it has, which are no options of its own.
+        """
+        interface = next(g for g in self.groups if "model_name" in g.parameters)
+        if not objects.derives(definition(self.targets["model"]), names.LIGHTNING):
+            return set()
+        shared: set[str] = set()
+        if objects.is_a(definition(self.targets["model"]), definition(interface.target)):
+            shared = {*own_parameters(interface.target)}
+            shared = shared if network.open else shared & network.parameters.keys()
+        others = {n for g in self.groups if g is not interface for n in g.parameters}
+        self.idle = {*own_parameters(interface.target)} - shared - others - {"model_name"}
+        for name in self.idle & interface.parameters.keys():
+            del interface.parameters[name]
+        return shared
 
     def section(self, name: str) -> dict[str, Any]:
         """What was set in a section, such as "model", to something else than the default."""
@@ -164,14 +185,15 @@ class Options:
         passed: dict[str, Any] = {_PASSED.get(n, n): self.section(n) for n in SECTIONS}
         chosen = [n for n in self.targets if n not in SECTIONS and n != "command"]
         passed["callback_args"] = {name: self.section(name) for name in chosen}
-        return {name: v for name, v in (self.values | passed).items() if name in taken}
+        given = self.values | passed
+        return {name: v for name, v in given.items() if name in taken.keys() - self.idle}
 
     def known(self) -> dict[str, Parameter]:
         """Every option by its key."""
         return {key: p for group in self.groups for key, p in group.known().items()}
 
     def keys(self, name: str) -> list[str]:
-        """The keys that a name means: with its section one, without it that of every owner."""
+        """The keys that a name means: without a section the project's, else that of every class."""
         section, dot, keyword = name.partition(".")
         for group in self.groups:
             if dot and group.is_open and section == group.section:
@@ -180,6 +202,8 @@ class Options:
         if dot or name in ("model_name", "dataset"):
             return [name] if name in keys else []
         found = sorted((key for key in keys if key.rpartition(".")[2] == name), key=len)
+        if name in keys:
+            return [name]
         offered = [f"{g.section}.{name}" for g in self.groups if name in g.offered]
         return [key for key in found if key not in offered] or found
 
@@ -200,17 +224,32 @@ class Options:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
 
-    def offer(self, section: str, facts: Callable[[str], Iterable[Any]]) -> None:
-        """Sets what the user left open in a section, where others know a value that fits."""
-        takes = {n: p for g in self.groups if g.section == section for n, p in g.parameters.items()}
-        given = {name: None for name in takes if f"{section}.{name}" in self.values}
+    def offer(self, section: str, told: Callable[[str], Iterable[Any]]) -> None:
+        """Sets what the user left open in a section and the data tells, and says what it was.
+
+        Args:
+            section: That of a network.
+            told: Gives what the data says of a fact, such as `num_classes`, the surest first.
+        """
+        [group] = [g for g in self.groups if g.section == section]
+        given = {n: None for n in group.parameters if f"{section}.{n}" in self.values}
+
+        def known(name: str) -> Iterator[Any]:
+            parameter = group.parameters[name]
+            for fact in facts.asked(parameter):
+                for value in told(fact):
+                    yield from facts.meant(group.target, parameter, fact, value)
 
         def fits(name: str, value: Any) -> bool:
-            return is_plain(value) and bool(_read(takes[name].type, value))
+            return is_plain(value) and bool(_read(group.parameters[name].type, value))
 
-        for name, value in offer(takes, given, facts, fits).items():
-            if name not in given:
-                self.set(f"{section}.{name}", value)
+        found = offer(group.parameters, given, known, fits)
+        filled = {name: value for name, value in found.items() if name not in given}
+        for name, value in filled.items():
+            self.set(f"{section}.{name}", value)
+        if filled:
+            text = ", ".join(f"{name} {value}" for name, value in filled.items())
+            say(f"{group.target.partition(':')[2]} gets from the data: {text}")
 
     def set(self, key: str, value: Any, origin: str = "") -> None:
         """Checks and sets one option; a value that does not fit its type is a UsageError.

@@ -16,6 +16,8 @@ from typing import Any
 
 import docstring_parser
 
+from core.cli.neighbours import neighbour
+
 REQUIRED = object()  # the default of a parameter that has none
 
 # Types that an option can be checked against. Every other name in an annotation counts as Any.
@@ -70,7 +72,8 @@ class Module:
         # What each name is bound to: a definition, a value, or (module, name) of an import.
         self.bindings: dict[str, Any] = {}
         self.stars: list[str] = []
-        for statement in _top_level(ast.parse(path.read_bytes(), str(path)).body):
+        self.tree = ast.parse(path.read_bytes(), str(path))
+        for statement in _top_level(self.tree.body):
             self._bind(statement)
 
     def _bind(self, statement: ast.stmt) -> None:
@@ -84,11 +87,11 @@ class Module:
             case ast.Import(names=names):
                 for alias in names:
                     full = alias.name if alias.asname else alias.name.split(".")[0]
-                    self.bindings[alias.asname or full] = (full, "")
+                    self.bindings[alias.asname or full] = (neighbour(self.name, full) or full, "")
             case ast.ImportFrom(module=module, names=names, level=level):
                 package = self.name.split(".") + [""] * (self.path.name == "__init__.py")
                 origin = ".".join([*package[: len(package) - level], *([module] if module else [])])
-                origin = origin if level else str(module)
+                origin = origin if level else neighbour(self.name, str(module)) or str(module)
                 for alias in names:
                     self.bindings[alias.asname or alias.name] = (origin, alias.name)
                 if names[0].name == "*":
@@ -309,6 +312,12 @@ class Definition:
             case ast.Tuple(elts=elements):
                 return tuple(self._type(element) for element in elements)
         return Any
+
+
+def definition(target: str) -> Definition | None:
+    """Where `module:Object` is defined; None if no source tells."""
+    module, _, name = target.partition(":")
+    return Definition.find(module, name)
 
 
 def literals(kind: Any) -> Iterator[Any]:

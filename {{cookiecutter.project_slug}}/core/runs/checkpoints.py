@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import zipfile
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,16 @@ def read(file: Path | str) -> dict[str, Any]:
                 is_packed = any(p.compress_size != p.file_size for p in archive.infolist())
                 if is_packed or archive.testzip():  # torch compresses nothing, and checks no sums
                     raise zipfile.BadZipFile
-        found: dict[str, Any] = torch.load(file, "cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # options, in many a checkpoint
+            found: dict[str, Any] = torch.load(file, "cpu", weights_only=True)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
-    except (*broken, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        where = "it may hold a whole network; if you trust it, save the weights alone in Python"
+        code = f"torch.save(torch.load({str(file)!r}, weights_only=False).state_dict(), 'new.pt')"
+        what = "is no checkpoint, or a damaged one, or holds code, which is not run"
+        raise UsageError(f"{file} {what}; {where}: {code}") from error
+    except (*broken, zipfile.BadZipFile) as error:
         raise UsageError(f"{file} is no checkpoint, or a damaged one, or holds code") from error
     if not isinstance(found, dict):
         raise UsageError(f"{file} is no checkpoint: it holds a {type(found).__name__}")

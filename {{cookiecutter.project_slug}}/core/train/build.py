@@ -38,8 +38,9 @@ def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
     """The network, chosen by its name, or as a class, function or module."""
     if isinstance(chosen, nn.Module):
         return chosen
-    target = load(locate("model_name", chosen)) if isinstance(chosen, str) else chosen
-    network = construct(target, arguments)
+    place = locate("model_name", chosen) if isinstance(chosen, str) else ""
+    target = load(place) if place else chosen
+    network = construct(target, arguments, "model", place.partition(":")[0])
     if not isinstance(network, nn.Module):
         raise UsageError(f"--model_name {chosen}: expected a network, got {type(network).__name__}")
     return network

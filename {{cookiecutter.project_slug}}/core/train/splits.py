@@ -37,7 +37,7 @@ def find_split(
     for name in names:
         facts = {"split": name, "train": split == "train"}
         try:
-            return construct(dataset, offer(takes, given, facts))
+            return construct(dataset, offer(takes, given, facts), "data")
         except UsageError:
             raise
         except (AssertionError, KeyError, ValueError) as error:  # it does not know this split

@@ -1,0 +1,472 @@
+"""Repositories in the layouts that people drop in as they are, each written here in its shape."""
+
+import csv
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .command import Project
+from .conftest import TEMPLATE
+
+pytestmark = pytest.mark.slow
+
+ONCE = ("--fast_dev_run", "true", "--enable_progress_bar", "false")
+NET = """
+    from torch import nn
+
+    class {name}(nn.Module):
+        def __init__(self, {parameters}):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Flatten(), {layers})
+
+        def forward(self, x):
+            return self.layers(x)
+    """
+
+
+def net(name: str, parameters: str = "num_classes=10", layers: str = "", before: str = "") -> str:
+    """The source of a network that takes the digits."""
+    layers = layers or "nn.Linear(64, num_classes)"
+    text = NET.format(name=name, parameters=parameters, layers=layers)
+    return textwrap.dedent(before) + textwrap.dedent(text)
+
+
+class Dropped(Project):
+    """A copy of the project, and what is dropped into it."""
+
+    def add(self, **files: str) -> "Dropped":
+        """Writes files: `model__pack__net` is model/pack/net.py."""
+        for name, text in files.items():
+            parts = ["__init__" if part == "init" else part for part in name.split("__")]
+            file = self.folder.joinpath(*parts).with_suffix(".py")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(textwrap.dedent(text))
+        return self
+
+    def made(self, *words: object) -> str:
+        """What `--model_name …` trains: the line of what the data told it, or nothing."""
+        shown = self.run("--model_name", *words, *ONCE)
+        lines = [line for line in shown.splitlines() if "gets from the data" in line]
+        return lines[0] if lines else ""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Dropped:
+    return Dropped(Path(shutil.copytree(TEMPLATE, tmp_path / "project")))
+
+
+class TestWhichObject:
+    """The object that a file or folder was dropped in for."""
+
+    def test_a_single_file(self, project: Dropped) -> None:
+        """Its class, whatever it is called, if no other uses it; functions that do count, too."""
+        helper = net("Block", "size", "nn.Linear(size, size)")
+        maker = "\ndef blocks(size):\n    return nn.Sequential(Block(size))\n"
+        text = helper + maker + net("Whole", layers="blocks(64), nn.Linear(64, num_classes)")
+        train = "\ndef train():\n    return Whole()\n"
+        assert "Whole gets from the data: num_classes 10" in project.add(
+            model__single=text + train
+        ).made("single")
+
+    def test_relative_imports(self, project: Dropped) -> None:
+        """A package with an `__init__` that passes the network on."""
+        project.add(
+            model__pack__init="from .models.net import Whole\n",
+            model__pack__models__init="",
+            model__pack__models__net="from ..blocks import Block\n"
+            + net("Whole", layers="Block(64), nn.Linear(64, num_classes)"),
+            model__pack__blocks=net("Block", "size", "nn.Linear(size, size)"),
+        )
+        assert project.made("pack").startswith("Whole")
+
+    @pytest.mark.parametrize("has_init", [True, False])
+    def test_a_clone(self, project: Dropped, has_init: bool) -> None:
+        """Without `__init__`, or with an empty one, and imports from where the clone begins."""
+        before = "from models.blocks import Block\n"
+        project.add(
+            model__clone__models__net=net(
+                "Whole", layers="Block(64), nn.Linear(64, num_classes)", before=before
+            ),
+            model__clone__models__blocks=net("Block", "size", "nn.Linear(size, size)"),
+            model__clone__train="import argparse\nargs = argparse.ArgumentParser().parse_args()\n",
+            model__clone__tests__test_net="from models.net import Whole\nWhole()\n",
+        )
+        if has_init:
+            project.add(model__clone__init="", model__clone__models__init="")
+        for name in ("clone", "clone:Whole", "clone.models.net", "clone.models.net:Whole"):
+            assert project.made(name).startswith("Whole"), name
+        shown = project.run("--model_name", "clone.models.nett", code=2)
+        assert "there is no model/clone/models/nett.py; did you mean 'clone.models.net'" in shown
+        shown = project.run("--model_name", "clone:Wholes", code=2)
+        assert "model/clone has no 'Wholes'; did you mean 'Whole'?" in shown
+
+    def test_several_networks_are_listed(self, project: Dropped) -> None:
+        """With the file that each is in."""
+        project.add(model__zoo__a=net("First"), model__zoo__deep__b=net("Second"))
+        shown = project.run("--model_name", "zoo", code=2)
+        assert "model/zoo has no class Zoo; choose one of: zoo.a:First, zoo.deep.b:Second" in shown
+
+    def test_factory_only(self, project: Dropped) -> None:
+        """A function that makes the network."""
+        text = """
+            from torch import nn
+
+            def _head(num_classes):
+                return nn.Linear(64, num_classes)
+
+            def build_model(num_classes):
+                return nn.Sequential(nn.Flatten(), _head(num_classes))
+            """
+        assert project.add(model__factory=text).made("factory").startswith("build_model")
+
+    def test_factory_before_a_class_that_nobody_can_make(self, project: Dropped) -> None:
+        """But after one whose arguments the data tells."""
+        cell = net("Cell", "size", "nn.Linear(size, size)")
+        stacked = net("Stacked", "cell, num_classes=10", "cell(64), nn.Linear(64, num_classes)")
+        maker = "\ndef stacked(num_classes):\n    return Stacked(Cell, num_classes)\n"
+        project.add(model__stacked=cell + stacked + maker)
+        assert project.made("stacked").startswith("stacked gets")
+        maker = "\ndef plain(num_classes):\n    raise AssertionError\n"
+        assert project.add(model__plain=net("Plain") + maker).made("plain").startswith("Plain")
+
+    def test_reexport(self, project: Dropped) -> None:
+        """A file that only passes on what stands elsewhere means that."""
+        project.add(
+            model__short="from torch import nn\nfrom model.long_name.net import Whole\n",
+            model__long_name__net=net("Whole"),
+            model__theirs="from torchvision.models import squeezenet1_0 as wanted\n",
+        )
+        assert project.made("short").startswith("Whole")
+        shown = project.run("--model_name", "theirs", "--help")
+        assert "\nwanted: " in shown
+
+    def test_classes_as_arguments(self, project: Dropped) -> None:
+        """By a name of the network's file, of the chosen file, or in full."""
+        body = net("Built", "block, act, num_classes", "block(), act(), nn.Linear(64, num_classes)")
+        project.add(
+            model__built="from model.parts.inner import Built\nfrom model.parts.more import Same\n",
+            model__parts__inner=body + net("Own", "", "nn.Identity()"),
+            model__parts__more=net("Same", "", "nn.Identity()"),
+        )
+        for block in ("Own", "Same", "nn.Identity", "model.parts.more.Same"):
+            words = ("--block", block, "--act", "torch.nn.modules.activation.ReLU")
+            assert project.made("built:Built", *words).startswith("Built")
+        words = ("--act", "nn.ReLU", "--block", "nn.Idenity")
+        shown = project.run("--model_name", "built:Built", *words, code=2)
+        assert "--block nn.Idenity: there is no such name" in shown
+
+
+class TestNeighbours:
+    """Each file or folder finds its own."""
+
+    SCALER = "class Scaler:\n    name = {name!r}\n\ndef scaled(x):\n    return x\n"
+    DATA = """
+        import torch
+        from torch.utils.data import TensorDataset
+
+        import tools
+        from utils.scalers import Scaler
+
+        class {name}(TensorDataset):
+            num_classes = 3
+
+            def __init__(self):
+                super().__init__(torch.rand(60, 1, 8, 8), torch.arange(60) % 3)
+
+            def __getitem__(self, index):
+                import utils.scalers
+                from utils.scalers import Scaler as again
+                assert utils.scalers.Scaler is again is Scaler
+                assert (Scaler.name, tools.name) == ("{scaler}", "{tools}")
+                return super().__getitem__(index)
+        """
+
+    def test_two_repositories(self, project: Dropped) -> None:
+        """That bring helpers of the same name, also in processes that load data."""
+        asserted = """
+            from utils import scalers
+            import tools
+
+            assert (scalers.Scaler.name, tools.name) == ("{0}", "{1}")
+            """
+        project.add(
+            model__first__net=net("First", before=asserted.format("model first", "model")),
+            model__second__net=net("Second", before=asserted.format("model second", "own")),
+            model__first__utils__scalers=self.SCALER.format(name="model first"),
+            model__second__utils__scalers=self.SCALER.format(name="model second"),
+            model__second__tools="name = 'own'\n",
+            model__tools="name = 'model'\n",
+            data__third__set=self.DATA.format(name="Third", scaler="data third", tools="data"),
+            data__third__utils__scalers=self.SCALER.format(name="data third"),
+            data__tools="name = 'data'\n",
+            data__fourth=self.DATA.format(name="Fourth", scaler="data", tools="data"),
+            data__utils__scalers=self.SCALER.format(name="data"),
+        )
+        assert project.made("first").startswith("First")
+        for dataset in ("third", "fourth"):
+            project.run("--model_name", "second", "--dataset", dataset, "--num_workers", "2", *ONCE)
+
+    def test_spawned_processes(self, project: Dropped) -> None:
+        """Python's other ways to start workers."""
+        project.add(
+            data__third__set=self.DATA.format(name="Third", scaler="data third", tools="data"),
+            data__third__utils__scalers=self.SCALER.format(name="data third"),
+            data__tools="name = 'data'\n",
+            spawned="""
+                import multiprocessing
+                from data import DInterface
+
+                if __name__ == "__main__":
+                    multiprocessing.set_start_method("spawn")
+                    data = DInterface("third", num_workers=1)
+                    print(next(iter(data.train_dataloader()))[0].shape)
+                """,
+        )
+        done = subprocess.run(
+            [sys.executable, "spawned.py"], cwd=project.folder, capture_output=True, text=True
+        )
+        assert "[48, 1, 8, 8]" in done.stdout, done.stderr
+
+    def test_installed_packages_keep_their_names(self, project: Dropped) -> None:
+        before = "import json\nimport torchmetrics\nassert json.loads and torchmetrics.Metric\n"
+        project.add(
+            model__torchmetrics="raise AssertionError\n",
+            model__json="raise AssertionError\n",
+            model__mine=net("Mine", before=before),
+        )
+        assert project.made("mine").startswith("Mine")
+
+
+class TestPrograms:
+    """A file that would be a program when it is imported is told; nothing of it has run."""
+
+    WRITES = "open('written.txt', 'w').close()\n"
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("import argparse\np = argparse.ArgumentParser()\nargs = p.parse_args()\n", 3),
+            ("import sys\nwidth = int(sys.argv[1])\n", 2),
+            ("def options():\n    import argparse\n    return argparse.ArgumentParser().parse_args()"
+             "\n\nargs = options()\n", 5),
+            ("def main():\n    loss = 1\n    loss.backward()\n\nmain()\n", 5),
+            ("for epoch in range(3):\n    for x in []:\n        x.backward()\n", 1),
+            ("import torchvision\ndata = torchvision.datasets.MNIST('.', download=True)\n", 2),
+            ("from urllib import request\nrequest.urlretrieve('http://x', 'y')\n", 2),
+            ("import requests\nfound = requests.get('http://x')\n", 2),
+            ("class Solver:\n    def train(self):\n        self.loss.backward()\n\nSolver().train()\n", 5),
+            ("import pytorch_lightning as pl\ntrainer = pl.Trainer()\ntrainer.fit(None)\n", 3),
+            ("if True:\n    while True:\n        optimizer.step()\n", 1),
+            ("class Config:\n    args = parser.parse_args()\n", 1),
+        ],
+    )  # fmt: skip
+    def test_told(self, project: Dropped, text: str, line: int) -> None:
+        project.add(model__program=text + self.WRITES + net("Program"))
+        shown = project.run("--model_name", "program", code=2)
+        assert f"model/program.py is a program: line {line} (" in shown
+        assert 'under if __name__ == "__main__":' in shown and len(shown.splitlines()) == 1
+        assert not (project.folder / "written.txt").exists()
+        assert not (project.folder / "runs").exists()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "import argparse\nargs = argparse.ArgumentParser().parse_args([])\n",
+            "def main():\n    import sys\n    print(sys.argv[1])\n\nif __name__ == '__main__':\n    main()\n",
+            "import warnings, sys\nwarnings.filterwarnings('ignore')\nsys.path.append('.')\n",
+            "try:\n    import apex\nexcept ImportError:\n    apex = None\n",
+        ],
+    )  # fmt: skip
+    def test_not_told(self, project: Dropped, text: str) -> None:
+        assert project.add(model__fine=text + net("Fine")).made("fine").startswith("Fine")
+
+    def test_of_a_neighbour_a_loss_a_callback_and_a_dataset(self, project: Dropped) -> None:
+        program = "import argparse\n\nargs = argparse.ArgumentParser().parse_args()\n"
+        project.add(
+            model__pack__net=net("Net", before="from options import args\n"),
+            model__pack__options=program,
+            my_loss=program + "def loss(output, target):\n    return output.sum()\n",
+            callbacks__mine=program + "class Mine: ...\n",
+            data__mine=program + "class Mine: ...\n",
+        )
+        for words, file in {
+            ("--model_name", "pack.net"): "model/pack/options.py",
+            ("--model_name", "mlp", "--loss", "my_loss.loss"): "my_loss.py",
+            ("--model_name", "mlp", "--callbacks+=mine"): "callbacks/mine.py",
+            ("--model_name", "mlp", "--dataset", "mine"): "data/mine.py",
+        }.items():
+            assert f"error: {file} is a program: line 3 (" in project.run(*words, code=2)
+
+
+DATA = """
+    import torch
+    from torch.utils.data import TensorDataset
+
+    class Data(TensorDataset):
+        scale, hidden, classes = 0.5, 3, ("a", "b", "c")
+
+        def __init__(self, shape: list[int]):
+            super().__init__(torch.rand(60, *shape), torch.arange(60) % 3)
+    """
+
+
+class TestWhatFillsWhat:
+    """The data tells a network what it has no default for, and what is known."""
+
+    @pytest.mark.parametrize(
+        ("shape", "parameters", "layer", "told"),
+        [
+            ("[2,9]", "in_channels, num_classes=9", "nn.Conv1d(in_channels, num_classes, 9)",
+             "in_channels 2, num_classes 3"),
+            ("[2,3,4,5]", "in_chans=7, n_classes=9", "nn.Conv3d(in_chans, n_classes, (3, 4, 5))",
+             "in_chans 2, n_classes 3"),
+            ("[5]", "input_size, num_classes", "nn.Linear(input_size, num_classes)",
+             "input_size 5, num_classes 3"),
+            ("[2,4]", "input_dim=784, n_classes=10",
+             "nn.Sequential(nn.Flatten(), nn.Linear(input_dim, n_classes))",
+             "input_dim 8, n_classes 3"),
+            ("[1,6,6]", "img_size, n_channels, num_classes",
+             "nn.Sequential(nn.Conv2d(n_channels, num_classes, img_size))",
+             "img_size 6, n_channels 1, num_classes 3"),
+            ("[4]", "input_size, output_size, hidden=8, scale=1.0",
+             "nn.Sequential(nn.Linear(input_size, hidden), nn.Linear(hidden, output_size))",
+             "input_size 4, output_size 3"),
+        ],
+    )  # fmt: skip
+    def test_filled(
+        self, project: Dropped, shape: str, parameters: str, layer: str, told: str
+    ) -> None:
+        text = net("Net", parameters, "nn.Identity()").replace("nn.Flatten(), nn.Identity()", layer)
+        text = text.replace("self.layers(x)", "self.layers(x).flatten(1)")
+        project.add(model__net=text, data__data=DATA)
+        shown = project.made("net", "--dataset", "data", "--shape", shape)
+        assert shown == f"Net gets from the data: {told}"
+
+    def test_recurrent(self, project: Dropped) -> None:
+        """The last dimension of the input."""
+        text = """
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self, input_size, num_classes):
+                    super().__init__()
+                    self.rnn = nn.GRU(input_size, 8, batch_first=True)
+                    self.head = nn.Linear(8, num_classes)
+
+                def forward(self, x):
+                    return self.head(self.rnn(x)[0][:, -1])
+            """
+        project.add(model__net=text, data__data=DATA)
+        shown = project.made("net", "--dataset", "data", "--shape", "[24,7]")
+        assert shown == "Net gets from the data: input_size 7, num_classes 3"
+
+    def test_what_nobody_can_know_is_asked_for(self, project: Dropped) -> None:
+        project.add(model__net=net("Net", "input_size, config, name"), data__data=DATA)
+        words = ("--model_name", "net", "--dataset", "data", "--shape", "[24,7]")
+        told = "type --model.input_size VALUE --model.config VALUE --model.name VALUE"
+        assert told in project.run(*words, code=2)
+
+    def test_what_was_typed_holds(self, project: Dropped) -> None:
+        assert project.add(model__net=net("Net")).made("net", "--num_classes", "12") == ""
+
+
+class TestTextStaysText:
+    """What is typed for a parameter without type and default."""
+
+    @pytest.mark.parametrize("text", ["data/train.csv", "./raw", "../x", "data", "torch", "a.csv"])
+    def test_of_a_dataset(self, project: Dropped, text: str) -> None:
+        body = (
+            DATA.replace("shape: list[int]", "root")
+            .replace("*shape", "1, 8, 8")
+            .replace("super()", f"assert root == {text!r}, root\n            super()")
+        )
+        project.add(data__data=body, data__torch="raise AssertionError")
+        project.run("--model_name", "mlp", "--dataset", "data", "--root", text, *ONCE)
+
+    @pytest.mark.parametrize("text", ["weights/net.pt", "relu", "nn", "a.b", "data"])
+    def test_of_a_network(self, project: Dropped, text: str) -> None:
+        before = f"import data\n\n\ndef check(x):\n    assert x == {text!r}\n    return 64\n"
+        body = net("Net", "path, num_classes", "nn.Linear(check(path), num_classes)", before)
+        assert project.add(model__net=body).made("net", "--path", text).startswith("Net")
+
+    def test_configs(self, project: Dropped) -> None:
+        """A mapping has attributes where the network asks for them."""
+        body = net(
+            "Net",
+            "configs",
+            "nn.Linear(configs.sizes.width, configs.num_classes)",
+        )
+        words = ("--model_name", "net", *ONCE)
+        project.add(model__net=body)
+        project.run(*words, "--configs", "{sizes: {width: 64}, num_classes: 10}")
+        shown = project.run(*words, code=2)
+        form = "'{sizes: VALUE, num_classes: VALUE}'"
+        assert f"Net needs configs; type --model.configs {form}" in shown
+        shown = project.run(*words, "--configs", "{num_classes: 10}", code=2)
+        assert "configs has no 'sizes'; add sizes: VALUE to it" in shown
+
+
+class TestBareNames:
+    """An option without a section is the project's, where that has an effect."""
+
+    def test_name_and_mode(self, project: Dropped) -> None:
+        body = (
+            DATA.replace("shape: list[int]", "mode='fast'")
+            .replace("*shape", "1, 8, 8")
+            .replace("super()", "assert mode == 'fast'\n            super()")
+        )
+        before = "def check(name):\n    assert name == 'relu'\n    return 64\n"
+        network = net(
+            "Net", "name='relu', num_classes=1", "nn.Linear(check(name), num_classes)", before
+        )
+        project.add(model__net=network, data__data=body)
+        words = ("--model_name", "net", "--dataset", "data", "--max_epochs", "1")
+        project.run(*words, "--name", "trial", "--mode", "max")
+        config = yaml.safe_load((project.of("trial") / "config.yaml").read_text())
+        assert (config["name"], config["mode"]) == ("trial", "max")
+        assert (config["model"]["name"], config["data"]["mode"]) == ("relu", "fast")
+        assert "assert name == 'relu'" in project.run(*words, "--model.name", "gelu", code=1)
+
+    def test_of_a_lightning_module(self, project: Dropped) -> None:
+        """Its `lr` is its own, and what would have no effect is told."""
+        project.add(model__own="""
+            import torch
+            import pytorch_lightning as pl
+
+            class Own(pl.LightningModule):
+                def __init__(self, lr=0.5):
+                    super().__init__()
+                    self.save_hyperparameters()
+                    self.layer = torch.nn.Linear(64, 10)
+
+                def training_step(self, batch, batch_idx):
+                    return self.layer(batch[0].flatten(1)).logsumexp(1).mean()
+
+                def validation_step(self, batch, batch_idx):
+                    self.log("val_loss", self.training_step(batch, batch_idx))
+
+                def configure_optimizers(self):
+                    return torch.optim.SGD(self.parameters(), self.hparams.lr)
+            """)  # fmt: skip
+        words = ("--model_name", "own", "--max_epochs", "1", "--name")
+        for name, more, lr in (("a", (), 0.5), ("b", ("--lr", "0.25"), 0.25)):
+            project.run(*words, name, *more)
+            config = yaml.safe_load((project.of(name) / "config.yaml").read_text())
+            assert config["model"].get("lr", 0.5) == lr and "lr" not in config
+            rows = csv.DictReader((project.of(name) / "metrics.csv").read_text().splitlines())
+            assert {float(row["lr-SGD"]) for row in rows if row.get("lr-SGD")} == {lr}
+        for option in ("--optimizer", "--loss", "--warmup_steps", "--loss_args.weight"):
+            shown = project.run(*words, "c", option, "3", code=2)
+            assert "Own is a LightningModule, which does that by itself" in shown
+        assert "No `test_step()` method" in project.run("test", "--run", "b", code=2)
+
+    def test_config_of_a_network(self, project: Dropped) -> None:
+        project.add(model__net=net("Net", "config, num_classes", "nn.Linear(config, num_classes)"))
+        shown = project.run("--model_name", "net", "--config", "64", code=2)
+        assert "--config 64: No such file or directory; " in shown and "--model.config" in shown
+        project.run("--model_name", "net", "--model.config", "64", *ONCE)
