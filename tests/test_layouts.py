@@ -252,14 +252,13 @@ class TestPrograms:
         [
             ("import argparse\np = argparse.ArgumentParser()\nargs = p.parse_args()\n", 3),
             ("import sys\nwidth = int(sys.argv[1])\n", 2),
-            ("def options():\n    import argparse\n    return argparse.ArgumentParser().parse_args()"
-             "\n\nargs = options()\n", 5),
+            ("def options():\n    return parser.parse_args()\n\nargs = options()\n", 4),
             ("def main():\n    loss = 1\n    loss.backward()\n\nmain()\n", 5),
             ("for epoch in range(3):\n    for x in []:\n        x.backward()\n", 1),
             ("import torchvision\ndata = torchvision.datasets.MNIST('.', download=True)\n", 2),
             ("from urllib import request\nrequest.urlretrieve('http://x', 'y')\n", 2),
             ("import requests\nfound = requests.get('http://x')\n", 2),
-            ("class Solver:\n    def train(self):\n        self.loss.backward()\n\nSolver().train()\n", 5),
+            ("class Solver:\n    def fit(self):\n        self.x.backward()\n\nSolver().fit()\n", 5),
             ("import pytorch_lightning as pl\ntrainer = pl.Trainer()\ntrainer.fit(None)\n", 3),
             ("if True:\n    while True:\n        optimizer.step()\n", 1),
             ("class Config:\n    args = parser.parse_args()\n", 1),
@@ -277,7 +276,7 @@ class TestPrograms:
         "text",
         [
             "import argparse\nargs = argparse.ArgumentParser().parse_args([])\n",
-            "def main():\n    import sys\n    print(sys.argv[1])\n\nif __name__ == '__main__':\n    main()\n",
+            "def main():\n    parser.parse_args()\n\nif __name__ == '__main__':\n    main()\n",
             "import warnings, sys\nwarnings.filterwarnings('ignore')\nsys.path.append('.')\n",
             "try:\n    import apex\nexcept ImportError:\n    apex = None\n",
         ],

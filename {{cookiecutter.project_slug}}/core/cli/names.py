@@ -163,8 +163,8 @@ def _dropped_in(kind: str, name: str) -> str:
     known = [target.partition(".")[2] for target in found or objects.there(path)]
     hint = f"choose one of: {', '.join(known)}" if known else f"write a class {objects.camel(file)}"
     what = f"'{wanted}'" if wanted else f"class {objects.camel(file)}"
-    near = suggest(wanted, [*names, *map(section, known)], f"; {hint}")
-    raise UsageError(f"{option}: {place} has no {what}{near}")
+    meant = suggest(wanted, [*names, *map(section, known)], f"; {hint}")
+    raise UsageError(f"{option}: {place} has no {what}{meant}")
 
 
 def import_path(option: str, path: str) -> str:
