@@ -316,13 +316,12 @@ class TestMInterface:
     def test_one_output_against_a_flat_target_does_not_broadcast(self) -> None:
         model = MInterface(Net(num_classes=1), loss="mse")
         output, target = torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, 1.0])
-        loss, _ = model.compare(output, target)
-        assert loss.item() == 0
+        assert model.comparison(output, target)["loss"].item() == 0
 
     def test_half_precision_does_not_round_the_target(self) -> None:
         model = MInterface(Net(num_classes=1), loss="mse")
-        loss, _ = model.compare(torch.zeros(1, 1, dtype=torch.bfloat16), torch.tensor([1001.0]))
-        assert loss.item() == 1001**2
+        output = torch.zeros(1, 1, dtype=torch.bfloat16)
+        assert model.comparison(output, torch.tensor([1001.0]))["loss"].item() == 1001**2
 
     def test_metrics_are_those_of_all_samples(self) -> None:
         """They are measured many batches at a time, and come out as if each alone.

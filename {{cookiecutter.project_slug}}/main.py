@@ -95,6 +95,7 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     from core import lightning
     from core.runs.callbacks import direction_of, make_callbacks, make_checkpoints
     from core.runs.opening import open_run
+    from core.runs.watch import Watch
     from core.train.seeding import StatelessSeeding
 
     settings, direction = options.section("trainer"), direction_of(model)
@@ -103,7 +104,8 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     callbacks = [StatelessSeeding(), *make_callbacks(folder, settings, direction, **chosen)]
     if folder and options.command == "fit":
         chosen = options.of("make_checkpoints")
-        callbacks[:0] = make_checkpoints(folder, settings, direction, **chosen)
+        saving = make_checkpoints(folder, settings, direction, **chosen)
+        callbacks = [Watch(options), *saving, *callbacks]
     with lightning.refused(RuntimeError, TypeError, ValueError):
         trainer = pl.Trainer(**settings | {"callbacks": callbacks})
     if folder and options.command == "fit" and not is_helper():

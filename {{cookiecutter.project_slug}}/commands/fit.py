@@ -106,7 +106,8 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
     results: dict[str, Any] = {}
     if best and best.best_model_path:
         path = Path(best.best_model_path)
-        results = {best.monitor: best.best_model_score.item(), "checkpoint": path.name}
+        score = {best.monitor: best.best_model_score.item()} if best.monitor else {}
+        results = score | {"checkpoint": path.name}
         load_weights(job.model, path)
     if job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
         results |= job.trainer.test(job.model, job.data, verbose=False)[0]

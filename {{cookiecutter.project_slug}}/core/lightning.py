@@ -201,6 +201,7 @@ def mute() -> None:
     for noise in (
         "not have many workers",
         "is not empty",
+        "sync_dist=True",  # whoever logs the epoch has put the processes' sums together
         "LeafSpec",
         "is not supported by the model summary",
         "logging interval",

@@ -1,13 +1,13 @@
 """`MInterface`: everything that is the same for every network."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_leaves
 
 from core import lightning
 from core.cli.construct import is_plain
@@ -15,10 +15,14 @@ from core.cli.names import suggest
 from core.errors import UsageError
 from core.runs.checkpoints import read
 from core.train.build import build_loss, build_network
-from core.train.losses import check_comparable, explained
+from core.train.direction import direction
+from core.train.losses import Comparison
+from core.train.metrics import Named
 from core.train.optim import Optimization
 from core.train.scores import Scores
-from core.train.tasks import METRICS, TASKS, Task
+from core.train.tasks import TASKS, Task, tasks_of
+
+_TARGETS = ("target", "targets", "label", "labels", "y", "mask", "masks")
 
 
 class MInterface(pl.LightningModule):
@@ -32,8 +36,12 @@ class MInterface(pl.LightningModule):
             functions. From Python also an `nn.Module`, or a class.
         model_args: Arguments of the network's constructor.
         loss: Loss of torch.nn by short name, such as cross_entropy, mse, l1 or bce (on logits), or
-            your own class or function as module.Name. From Python also the object itself.
+            your own class or function as module.Name; null if the network returns its loss. From
+            Python also the object itself.
         loss_args: Arguments of the loss.
+        metrics: Further metrics, of torchmetrics by short name, such as auroc or iou, or your own
+            as module.Class.
+        metric_args: Their arguments, by section.
         optimizer: Optimizer of torch.optim by name, such as adamw or sgd, or your own as
             module.Class. From Python also the class.
         optimizer_args: Further arguments of the optimizer.
@@ -47,8 +55,13 @@ class MInterface(pl.LightningModule):
         lr_interval: Whether the schedule moves each step or each epoch. By default each step if
             it has a total length, else each epoch.
         warmup_steps: Steps over which the learning rate first rises linearly from 1/100 of itself.
-        monitor: Metric that tells the best checkpoint, early stopping and the plateau schedule.
-        task: What the metrics measure. By default what goes with the loss.
+        monitor: Metric that tells the best checkpoint, early stopping and the plateau schedule;
+            null for none.
+        mode: Whether less or more of it is better; by default what the metric itself says.
+        task: What the metrics measure, none for the loss alone. By default what goes with the loss
+            and the shape of the output.
+        class_axis: Axis of the classes in an output of more than two dimensions, if shapes can't
+            tell.
 
     Raises:
         UsageError: An argument that can't work.
@@ -58,8 +71,10 @@ class MInterface(pl.LightningModule):
         self,
         model_name: str | nn.Module | Callable[..., nn.Module],
         model_args: dict[str, Any] | None = None,
-        loss: str | Callable[..., Any] = "cross_entropy",
+        loss: str | Callable[..., Any] | None = "cross_entropy",
         loss_args: dict[str, Any] | None = None,
+        metrics: list[str] | None = None,
+        metric_args: dict[str, dict[str, Any]] | None = None,
         optimizer: str | Callable[..., Optimizer] = "adamw",
         optimizer_args: dict[str, Any] | None = None,
         lr: float = 1e-3,
@@ -69,8 +84,10 @@ class MInterface(pl.LightningModule):
         lr_scheduler_args: dict[str, Any] | None = None,
         lr_interval: Literal["step", "epoch"] | None = None,
         warmup_steps: int = 0,
-        monitor: str = "val_loss",
+        monitor: str | None = "val_loss",
+        mode: Literal["min", "max"] | None = None,
         task: Task | None = None,
+        class_axis: Literal[1, -1] | None = None,
     ) -> None:
         super().__init__()
         # Only plain values go into a checkpoint: it must load without running code.
@@ -82,11 +99,24 @@ class MInterface(pl.LightningModule):
         self.loss = build_loss(loss, loss_args or {})
         schedule = lr_scheduler, lr_scheduler_args, lr_interval, warmup_steps
         self.optimization = Optimization(optimizer, optimizer_args, *schedule, param_groups)
+        self.tasks = tasks_of(task, self.loss)
+        has_classes = TASKS[self.tasks[0]].kind == "multiclass"
+        self.comparison = Comparison(self.net, self.loss, has_classes, class_axis)
+        facts = {"ignore_index": getattr(self.loss, "ignore_index", None)}
+        self.named = Named(metrics, metric_args, facts)
+        self.directions = self.named.check(self.tasks)
+        scores = (Scores(self.tasks, self.named, self.loss) for _ in range(3))
+        self.train_scores, self.val_scores, self.test_scores = scores
+        self.monitor, self.mode = monitor, mode
         self.optimization.check(lr, weight_decay, monitor)
-        self.monitor = monitor
-        self.task = task or TASKS.get(type(self.loss).__name__)
-        self.train_scores, self.val_scores, self.test_scores = (Scores(self.task) for _ in range(3))
         self._inputs = [*inspect.signature(self.net.forward).parameters.values()]
+        takes = inspect.signature(getattr(self.net, "step", len)).parameters
+        self._has_step = {"batch", "stage"} <= takes.keys()
+
+    @property
+    def task(self) -> Task:
+        """What the metrics measure; before there was an output, what comes first."""
+        return self.test_scores.task or self.val_scores.task or self.tasks[0]
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **named: Any) -> Any:
@@ -111,7 +141,7 @@ class MInterface(pl.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch, a scalar."""
-        loss = self._measured("train", **self.step(batch, "train"))
+        loss = self._measured("train", batch)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:
             self.log("train_loss_step", loss, batch_size=1)
@@ -119,75 +149,94 @@ class MInterface(pl.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch, a scalar."""
-        return self._measured("val", **self.step(batch, "val"))
+        return self._measured("val", batch)
 
     def test_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of one batch, a scalar."""
-        return self._measured("test", **self.step(batch, "test"))
+        return self._measured("test", batch)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """What the network makes of one batch: logits, values or images."""
         inputs, _ = self.split_batch(batch)
         return self(**inputs) if isinstance(inputs, dict) else self(*inputs)
 
-    def step(self, batch: Any, stage: str) -> dict[str, Any]:
-        """What is done with one batch.
+    def step(self, batch: Any, stage: str) -> Tensor | dict[str, Any]:
+        """What is done with one batch; a network with a method `step(batch, stage)` is asked.
 
         Args:
             batch: Of the dataset.
             stage: `train`, `val` or `test`.
 
         Returns:
-            loss: A scalar, to be minimised; output and target: what the metrics compare, (B, …).
+            The loss, a scalar, or a dict with it as `loss`, and as you like: `output` and `target`,
+            (B, …), for the metrics; `size`, what the means of the epoch are divided by, the samples
+            by default; and further scalars, which are logged by their names.
         """
+        if self._has_step:
+            return self.net.step(batch, stage)  # type: ignore[operator]
         inputs, target = self.split_batch(batch)
         output = self(**inputs) if isinstance(inputs, dict) else self(*inputs)
-        loss, target = self.compare(output, target)
-        return {"loss": loss, "output": output, "target": target}
+        return self.comparison(output, target)
 
     def split_batch(self, batch: Any) -> tuple[tuple[Any, ...] | dict[str, Any], Any]:
         """Splits a batch into the network's inputs and the target.
 
         Args:
-            batch: A tensor (no target); a tuple of as many inputs as `forward` requires, the target
-                and anything more; or a dict with the names of `forward`'s parameters and one more
-                key for the target (`target`, `label`, `labels` or `y` if there are several more).
+            batch: A tensor (no target); a tuple of as many inputs as `forward` requires, which may
+                be a tuple of their own, the target and anything more; or a mapping or object with
+                the names of `forward`'s parameters and one more for the target (`target`, `label`,
+                `y` or `mask` if there are several more). With `--loss null` the network is given
+                the target, too.
 
         Returns:
             Inputs to call the network with, positional or by name; and the target or None.
         """
-        if isinstance(batch, dict):
-            inputs = {p.name: batch[p.name] for p in self._inputs if p.name in batch}
-            rest = [name for name in batch if name not in inputs]
-            known = [n for n in rest if n in ("target", "label", "labels", "y")] or rest
-            return inputs, batch[known[0]] if len(known) == 1 else None
-        if not isinstance(batch, tuple | list):
+        required = [p for p in self._inputs if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+        if isinstance(batch, Tensor):
             return (batch,), None
+        if not isinstance(batch, tuple | list):
+            return self._split_named(batch, [p.name for p in required])
+        if len(required) > 1 and isinstance(batch[0], tuple | list):
+            batch = (*batch[0], *batch[1:])
         count = len(batch) - 1
         if not any(p.kind is p.VAR_POSITIONAL for p in self._inputs):
-            required = [p for p in self._inputs if p.default is p.empty]
-            count = max(1, sum(p.kind is not p.VAR_KEYWORD for p in required))
-        return tuple(batch[:count]), batch[count] if len(batch) > count else None
+            count = max(1, len(required))
+        target = batch[count] if len(batch) > count else None
+        return tuple(batch[: len(self._inputs) if self.loss is None else count]), target
 
-    def compare(self, output: Any, target: Any) -> tuple[Tensor, Tensor]:
-        """The loss, and the target in the shape that it was compared in.
+    def _split_named(self, batch: Any, required: list[str]) -> tuple[Any, Any]:
+        if not isinstance(batch, Mapping):  # an object, such as a graph
+            named = {n: getattr(batch, n) for n in (*required, *_TARGETS) if hasattr(batch, n)}
+            target = next((named[n] for n in _TARGETS if named.get(n) is not None), None)
+            has_all = {*required} <= named.keys()
+            return ({n: named[n] for n in required} if has_all else (batch,)), target
+        inputs = {p.name: batch[p.name] for p in self._inputs if p.name in batch}
+        rest = [name for name in batch if name not in inputs or self.loss is None]
+        known = [n for n in rest if n in _TARGETS] or rest
+        target = batch[known[0]] if len(known) == 1 else None
+        missing = [name for name in required if name not in inputs]
+        others = [
+            name for name in batch if name not in (*inputs, known[0] if target is not None else "")
+        ]
+        if len(missing) == len(others) == 1:
+            inputs[missing[0]] = batch[others[0]]
+        elif missing:
+            takes, hint = ", ".join(required), "give the items the names of forward's parameters"
+            raise UsageError(
+                f"{type(self.net).__name__} takes {takes}; a batch holds {', '.join(batch)}; {hint}"
+            )
+        return inputs, target
 
-        Raises:
-            UsageError: The loss can't compare them.
-        """
-        check_comparable(self.net, self.loss, self.task, output, target)
-        if not type(self.loss).__module__.startswith("torch.nn"):  # the user's own takes anything
-            return self.loss(output, target), target
-        output = output.to(torch.promote_types(output.dtype, torch.float32))  # half would round
-        if output.numel() == target.numel():  # (B, 1) against (B,) would broadcast to (B, B)
-            target = target.reshape(output.shape).to(output.dtype)
-        with explained(self.net, self.loss, output, target):
-            return self.loss(output, target), target
-
-    def _measured(self, stage: str, loss: Tensor, output: Any, target: Any) -> Tensor:
+    def _measured(self, stage: str, batch: Any) -> Tensor:
+        found = self.step(batch, stage)
+        found = dict(found) if isinstance(found, Mapping) else {"loss": found}
+        loss = found["loss"]
+        if "size" not in found:
+            lengths = [len(v) for v in tree_leaves(batch) if isinstance(v, Tensor) and v.ndim]
+            found["size"] = lengths[0] if lengths else 1
         for scores in (self.train_scores, self.val_scores, self.test_scores):
-            scores.make(output)
-        getattr(self, f"{stage}_scores").add(loss, output, target)
+            scores.make(found.get("output"), found.get("target"))
+        getattr(self, f"{stage}_scores").add({**found, "loss": found.pop("mean", loss)})
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -203,9 +252,9 @@ class MInterface(pl.LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, stage: str) -> None:
-        for name, metric in getattr(self, f"{stage}_scores").epoch().items():
+        for name, value in getattr(self, f"{stage}_scores").epoch().items():
             is_shown = name == "loss" or stage != "train"
-            self.log(f"{stage}_{name}", metric, prog_bar=is_shown)
+            self.log(f"{stage}_{name}", value, prog_bar=is_shown)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves what the training metrics have summed up in this epoch."""
@@ -215,18 +264,19 @@ class MInterface(pl.LightningModule):
         """Goes on from it."""
         self.train_scores.go_on_from(checkpoint.get("train_scores", []))
 
-    def higher_is_better(self, metric: str) -> bool:
-        """Whether more of a logged metric, such as val_acc, is better; False for a loss.
+    def higher_is_better(self, metric: str) -> bool | None:
+        """Whether more of a logged metric, such as val_acc, is better; None if nobody knows.
 
         Raises:
             UsageError: Nothing of this name is logged.
         """
-        known = {"loss": False} | {n: more for n, (_, more) in METRICS[self.task].items()}
+        known = {"loss": False} | self.directions
         names = {f"{stage}_{n}": more for stage in ("train", "val") for n, more in known.items()}
-        if metric not in names and type(self) is MInterface:
+        is_all = type(self) is MInterface and self.comparison.is_plain and not self._has_step
+        if metric not in names and is_all:
             hint = suggest(metric, names, f"; choose one of: {', '.join(names)}")
             raise UsageError(f"--monitor {metric}: there is no such metric{hint}")
-        return names.get(metric, False)
+        return names.get(metric)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its schedule if one was chosen."""
@@ -235,4 +285,5 @@ class MInterface(pl.LightningModule):
         can_fuse = lightning.can_fuse(self.trainer) and self.optimization.fits_one_kernel(self)
         optimizer = self.optimization.optimizer(groups, lr, decay, can_fuse)
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
-        return self.optimization.with_schedule(optimizer, steps, epochs, self.monitor)
+        mode = self.mode or (direction(self, self.monitor)[0] if self.monitor else "min")
+        return self.optimization.with_schedule(optimizer, steps, epochs, self.monitor, mode)

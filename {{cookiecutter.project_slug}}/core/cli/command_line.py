@@ -10,7 +10,7 @@ from jsonargparse import get_loader
 from core import ROOT
 from core.cli import names
 from core.cli.names import suggest
-from core.cli.options import SECTIONS, SELECTORS, Options, Text, own_parameters
+from core.cli.options import LISTS, SECTIONS, SELECTORS, Options, Text, own_parameters
 from core.cli.source import REQUIRED
 from core.errors import UsageError
 from core.runs.folders import find_folder, requeued
@@ -40,16 +40,16 @@ def parse(arguments: list[str], owners: dict[str, str]) -> Options:
     values = _merged([*layers, ("", {n: v for n, v in typed if n in SELECTORS})])
     options.add_sections({n: values[n][1] for n in SELECTORS if n in values})
     recorded = {n: v for _, content in layers for n, v in content.items() if n in SELECTORS}
-    for is_first in (True, False):  # the callbacks tell what further options there are
+    for is_first in (True, False):  # the lists tell what further options there are
         for key, (origin, value) in values.items():
-            if origin and (key.rstrip("+") == "callbacks") == is_first:
+            if origin and (key.rstrip("+") in LISTS) == is_first:
                 _set_from_file(options, key, value, origin)
         recorded = options.values | recorded
         for name, value in typed:
-            if (name.rstrip("+") == "callbacks") == is_first:
+            if (name.rstrip("+") in LISTS) == is_first:
                 _set_typed(options, name, value)
         if is_first:
-            options.add_callbacks()
+            options.add_listed()
     if page is not None:
         options.targets["command"] = names.locate("command", "help")
         options.values["page"] = page
@@ -190,8 +190,12 @@ def _set_from_file(options: Options, key: str, value: Any, origin: str) -> None:
         section, dot, inner = name.partition(".")
         if section in options.idle:
             return  # of another network's
-        if dot and section not in options.targets and section in names.choices("callbacks"):
-            return  # of a callback that is not chosen
+        if (
+            dot
+            and section not in options.targets
+            and any(section in names.choices(n) for n in LISTS)
+        ):
+            return  # of what is not chosen
         if value is None and any(
             g.section == section and inner in g.hidden for g in options.groups
         ):
@@ -211,8 +215,9 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
         if bare.partition(".")[0] in options.idle:
             network = options.targets["model"].partition(":")[2]
             hint = f"; {network} is a LightningModule, which does that by itself"
-        if section in names.choices("callbacks") and section not in options.targets:
-            hint = f"; type --callbacks+={section} before"
+        lists = [name for name in LISTS if section in names.choices(name)]
+        if lists and section not in options.targets:
+            hint = f"; type --{lists[0]}+={section} before"
         elif section and inner in words:
             hint = f"; did you mean '{inner}'?"
         raise UsageError(f"--{bare}: the chosen classes have no such option{hint}")

@@ -23,7 +23,7 @@ class Kind:
     folder: str = ""  # where files are dropped in
     bases: tuple[str, ...] = ()  # what a class dropped in there derives from
     libraries: dict[str, str] = field(default_factory=dict)  # torchvision:NAME and its module
-    module: str = ""  # library that plain names come from
+    modules: tuple[str, ...] = ()  # of a library, that plain names come from
     pattern: str = ""  # its classes' names; the group is what must be typed
     words: str | None = "_"  # between the words of their short names; None keeps the name
     aliases: dict[str, str] = field(default_factory=dict)
@@ -45,14 +45,28 @@ KINDS = {
     "callbacks": Kind(
         "callbacks",
         ("pytorch_lightning.", "lightning.pytorch."),
-        module="pytorch_lightning.callbacks",
+        modules=("pytorch_lightning.callbacks",),
         pattern="(?!Callback$|Base)([A-Z].+)",
         words=None,
     ),
-    "loss": Kind(module="torch.nn", pattern="([A-Z].+)Loss", aliases={"bce": "BCEWithLogitsLoss"}),
-    "optimizer": Kind(module="torch.optim", pattern="(?!Optimizer)([A-Z].+)", words=""),
+    "metrics": Kind(
+        modules=(
+            *("torchmetrics.classification", "torchmetrics.regression", "torchmetrics.image"),
+            *("torchmetrics.segmentation", "torchmetrics.text", "torchmetrics.audio"),
+        ),
+        pattern="(?!Binary|Multiclass|Multilabel)([A-Z].+)",
+        aliases={
+            **{"acc": "Accuracy", "f1": "F1Score", "iou": "JaccardIndex", "r2": "R2Score"},
+            **{"mae": "MeanAbsoluteError", "mse": "MeanSquaredError"},
+            **{"psnr": "PeakSignalNoiseRatio", "ssim": "StructuralSimilarityIndexMeasure"},
+        },
+    ),
+    "loss": Kind(
+        modules=("torch.nn",), pattern="([A-Z].+)Loss", aliases={"bce": "BCEWithLogitsLoss"}
+    ),
+    "optimizer": Kind(modules=("torch.optim",), pattern="(?!Optimizer)([A-Z].+)", words=""),
     "lr_scheduler": Kind(
-        module="torch.optim.lr_scheduler",
+        modules=("torch.optim.lr_scheduler",),
         pattern="(?!Lambda|Multiplicative|Sequential)([A-Z].+?)(?:LR|(?<=Restarts))",
         aliases={"cosine": "CosineAnnealingLR", "plateau": "ReduceLROnPlateau"},
     ),
@@ -86,15 +100,23 @@ def choices(kind: str) -> list[str]:
 
 
 def _classes(kind: str) -> dict[str, str]:
-    """The classes of a kind's library by short name: `{"cross_entropy": "CrossEntropyLoss"}`."""
-    about, module = KINDS[kind], read(KINDS[kind].module) if KINDS[kind].module else None
-    found = [re.fullmatch(about.pattern, n) for n in sorted(module.names() if module else [])]
+    """A kind's library by short names: `{"cross_entropy": "torch.nn:CrossEntropyLoss"}`."""
+    about, found = KINDS[kind], dict[str, str]()
     between = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-    words = about.words
-    short = {m[1] if words is None else between.sub(words, m[1]).lower(): m[0] for m in found if m}
-    for name in about.aliases.keys() & short.keys():
-        short[f"{name}_{kind}"] = short.pop(name)
-    return about.aliases | short
+    for path in about.modules:
+        module = read(path)
+        for match in (
+            re.fullmatch(about.pattern, n) for n in sorted(module.names() if module else [])
+        ):
+            if match:
+                words = about.words
+                short = match[1] if words is None else between.sub(words, match[1]).lower()
+                found[short] = f"{path}:{match[0]}"
+    for name in about.aliases.keys() & found.keys():
+        found[f"{name}_{kind}"] = found.pop(name)
+    full = {target.partition(":")[2]: target for target in found.values()}
+    first = "".join(about.modules[:1])
+    return {name: full.get(n, f"{first}:{n}") for name, n in about.aliases.items()} | found
 
 
 def locate(kind: str, name: str) -> str:
@@ -109,18 +131,23 @@ def locate(kind: str, name: str) -> str:
         return _dropped_in(kind, name)
     if wanted and file in about.libraries:
         return _of_library(kind, name)
-    if about.module and "." in name:
+    if about.modules and "." in name:
         return import_path(kind, name)
     classes = _classes(kind)
-    for short, full in classes.items():
-        if plain(name) in (plain(short), plain(full)):
-            return f"{about.module}:{full}"
+    for short, target in classes.items():
+        if plain(name) in (plain(short), plain(target.partition(":")[2])):
+            return target
     known = [*files(kind), *classes] if about.folder else [*classes]
-    hint = suggest(file, known, f"; choose one of: {', '.join(choices(kind))}")
+    every = choices(kind)
+    listed = ", ".join(every if len(every) < 40 else [*every[:40], "…"])
+    hint = suggest(file, known, f"; choose one of: {listed}")
+    library = "".join(about.modules[:1]).partition(".")[0]
     missing = (
-        f"there is no {about.folder}/{file}.py" if about.folder else f"torch has no such {kind}"
+        f"there is no {about.folder}/{file}.py"
+        if about.folder
+        else f"{library} has no such {kind.rstrip('s')}"
     )
-    own = ", or your own as module.Name" * (about.module != "" and hint.startswith("; choose"))
+    own = ", or your own as module.Name" * (about.modules != () and hint.startswith("; choose"))
     raise UsageError(f"--{kind} {name}: {missing}{hint}{own}")
 
 

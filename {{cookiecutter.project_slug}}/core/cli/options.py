@@ -42,7 +42,7 @@ SECTIONS = {
     "lr_scheduler_args": Section(
         chosen_by="lr_scheduler",
         hidden=("optimizer", "last_epoch"),
-        offered=("total_steps", "T_max", "total_iters", "max_lr"),
+        offered=("total_steps", "T_max", "total_iters", "max_lr", "mode"),
     ),
     "checkpoint": Section(
         "pytorch_lightning.callbacks:ModelCheckpoint",
@@ -52,9 +52,12 @@ SECTIONS = {
     "trainer": Section("pytorch_lightning:Trainer", hidden=("callbacks",)),
 }
 SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.chosen_by}
-_CALLBACK = Section(chosen_by="callbacks", offered=("folder", "monitor", "mode"))
+LISTS = {  # of names; each has a section of its own
+    "callbacks": Section(offered=("folder", "monitor", "mode")),
+    "metrics": Section(offered=("task", "num_classes", "num_labels", "ignore_index", "data_range")),
+}
 _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
-_INNER = {_PASSED.get(name, name) for name in SECTIONS} | {"callback_args"}
+_INNER = {_PASSED.get(name, name) for name in SECTIONS} | {"callback_args", "metric_args"}
 
 
 class Text(str):
@@ -126,14 +129,15 @@ class Options:
                 target = about.target or names.locate(about.chosen_by, str(name))
                 self._add(section, about, target)
 
-    def add_callbacks(self) -> None:
-        """Adds those of the chosen callbacks, each in a section of its name."""
-        for name in self.values.get("callbacks") or []:
-            if isinstance(name, str):
-                section, target = names.section(name), names.locate("callbacks", name)
-                if section in (*SECTIONS, *self.targets):
-                    raise UsageError(f"--callbacks {name}: there is another '{section}'")
-                self._add(section, _CALLBACK, target)
+    def add_listed(self) -> None:
+        """Adds those of the chosen callbacks and metrics, each in a section of its name."""
+        for kind, about in LISTS.items():
+            for name in self.values.get(kind) or []:
+                if isinstance(name, str):
+                    section, target = names.section(name), names.locate(kind, name)
+                    if section in (*SECTIONS, *self.targets):
+                        raise UsageError(f"--{kind} {name}: there is another '{section}'")
+                    self._add(section, about, target)
 
     def _add(self, section: str, about: Section, target: str) -> None:
         self.targets[section], found = target, signature(target)
@@ -184,7 +188,8 @@ class Options:
         taken = own_parameters(next(t for t in targets if t.endswith(":" + owner)))
         passed: dict[str, Any] = {_PASSED.get(n, n): self.section(n) for n in SECTIONS}
         chosen = [n for n in self.targets if n not in SECTIONS and n != "command"]
-        passed["callback_args"] = {name: self.section(name) for name in chosen}
+        listed = {name: self.section(name) for name in chosen}
+        passed |= {"callback_args": listed, "metric_args": listed}
         given = self.values | passed
         return {name: v for name, v in given.items() if name in taken.keys() - self.idle}
 

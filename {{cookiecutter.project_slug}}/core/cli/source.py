@@ -204,7 +204,8 @@ class Definition:
         if "dataclass" in "".join(map(ast.unparse, self.node.decorator_list)):
             raise Unreadable
         methods = (n for n in self.node.body if isinstance(n, ast.FunctionDef))
-        init = next((method for method in methods if method.name == "__init__"), None)
+        makers = {method.name: method for method in methods}
+        init = makers.get("__init__", makers.get("__new__"))
         found = self._of_function(init, skip=1) if init else self._of_bases()
         summary, texts = _documentation(self.node)
         parameters = {

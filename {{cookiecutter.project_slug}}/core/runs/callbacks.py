@@ -13,15 +13,27 @@ from core.cli.construct import checked, construct, load, offer, parameters
 from core.cli.names import import_path, locate, section
 from core.errors import UsageError
 from core.runs.last_checkpoint import LastCheckpoint
+from core.runs.processes import say
+from core.train.direction import direction
 
-Direction = Callable[[str], Literal["min", "max"]]
+Direction = Callable[[str | None], Literal["min", "max"]]
 _SWITCHES = {cb.ProgressBar: "enable_progress_bar", cb.ModelSummary: "enable_model_summary"}
 
 
 def direction_of(model: pl.LightningModule) -> Direction:
-    """Gives what tells whether less or more of a metric is better: a model's `higher_is_better`."""
-    more = getattr(model, "higher_is_better", None)
-    return lambda metric: "max" if more and more(metric) else "min"
+    """Gives what tells whether less or more of a metric is better, and says so if its name does."""
+    said: set[str] = set()
+
+    def tell(metric: str | None) -> Literal["min", "max"]:
+        if not metric:
+            return "min"
+        found, by = direction(model, metric)
+        if by == "its name" and metric not in said and metric != "val_loss":
+            say(f"{metric}: {'more' if found == 'max' else 'less'} is better, as its name tells")
+        said.add(metric)
+        return found
+
+    return tell
 
 
 def make_callbacks(
@@ -31,7 +43,7 @@ def make_callbacks(
     *,
     callbacks: list[str | dict[str, Any]] | None = None,
     callback_args: dict[str, dict[str, Any]] | None = None,
-    monitor: str = "val_loss",
+    monitor: str | None = "val_loss",
     mode: Literal["min", "max"] | None = None,
     stop_early: bool = True,
 ) -> list[pl.Callback]:
@@ -44,7 +56,7 @@ def make_callbacks(
         callbacks: Files of callbacks/, Lightning's by their names, and your own as module.Class, or
             as mappings with `class_path` and `init_args`. --callbacks+=NAME adds one.
         callback_args: Their arguments, by section.
-        monitor: Metric that tells the best checkpoint and when to stop early.
+        monitor: Metric that tells the best checkpoint and when to stop early; null for none.
         mode: Whether less or more of it is better; by default what the metric itself says.
         stop_early: Whether to stop when the monitor no longer improves.
 
@@ -61,10 +73,10 @@ def make_callbacks(
             path = f"{cb.__name__}.{name}" if hasattr(cb, name) else name
             target = import_path("callbacks", path)
         watched = given.get("monitor", monitor)
-        own = mode if watched == monitor else None
+        own = given.get("mode", mode if watched == monitor else None)
         facts = {"folder": folder, "monitor": watched, "mode": own or direction(watched)}
         found.append(_make(name, load(target), given, facts))
-    off: list[type] = [cb.EarlyStopping] * (not stop_early)
+    off: list[type] = [cb.EarlyStopping] * (not stop_early or not monitor)
     off += [kind for kind, switch in _SWITCHES.items() if trainer.get(switch) is False]
     if trainer.get("barebones"):
         off = [cb.EarlyStopping, cb.LearningRateMonitor, *_SWITCHES]
@@ -91,7 +103,7 @@ def make_checkpoints(
     trainer: dict[str, Any],
     direction: Direction,
     *,
-    monitor: str = "val_loss",
+    monitor: str | None = "val_loss",
     mode: Literal["min", "max"] | None = None,
     checkpoint: dict[str, Any] | None = None,
     checkpoint_every_n_steps: int = 1000,
@@ -107,8 +119,11 @@ def make_checkpoints(
     if trainer.get("enable_checkpointing") is False:
         return []
     best: dict[str, Any] = {"monitor": monitor, "mode": mode or direction(monitor)}
-    best |= {"filename": f"{{epoch}}-{{{monitor}:.4f}}", "enable_version_counter": False}
-    best |= checkpoint or {}
+    best |= {"filename": f"{{epoch}}-{{{monitor}:.4f}}" if monitor else "{epoch}"}
+    if monitor and "/" in monitor:  # which would make a folder
+        name = f"epoch={{epoch}}-{monitor.replace('/', '_')}={{{monitor}:.4f}}"
+        best |= {"filename": name, "auto_insert_metric_name": False}
+    best |= {"enable_version_counter": False} | (checkpoint or {})
     often = {n: best.pop(n, None) for n in ("every_n_train_steps", "train_time_interval")}
     if often["train_time_interval"]:
         often["train_time_interval"] = _interval(often["train_time_interval"])

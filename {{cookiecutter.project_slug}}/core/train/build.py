@@ -20,7 +20,7 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
         arguments: Of its constructor; of a function those after output and target.
     """
     warnings.filterwarnings("error", "Using a target size")  # not broadcast: the loss tells
-    if isinstance(chosen, nn.Module):
+    if chosen is None or isinstance(chosen, nn.Module):
         return chosen
     target = load(locate("loss", chosen)) if isinstance(chosen, str) else chosen
     if not isinstance(target, type):

@@ -40,7 +40,7 @@ class Optimization:
                 known = ", ".join(COLUMNS)
                 raise UsageError(f"--param_groups {pattern}: no '{min(unknown)}'; expected {known}")
 
-    def check(self, lr: float, weight_decay: float | None, monitor: str) -> None:
+    def check(self, lr: float, weight_decay: float | None, monitor: str | None) -> None:
         """Finds wrong arguments before there is anything to train."""
         probe = self.optimizer([nn.Parameter(torch.zeros(1))], lr, weight_decay)
         self.with_schedule(probe, 100 + self.warmup_steps, 100, monitor)
@@ -92,7 +92,12 @@ class Optimization:
         return optimizer
 
     def with_schedule(
-        self, optimizer: Optimizer, steps: float, epochs: int | None, monitor: str
+        self,
+        optimizer: Optimizer,
+        steps: float,
+        epochs: int | None,
+        monitor: str | None,
+        mode: str = "min",
     ) -> Any:
         """What Lightning takes from `configure_optimizers`: the optimizer with its schedule.
 
@@ -101,6 +106,7 @@ class Optimization:
             steps: Its steps in all; infinite if nobody knows.
             epochs: Epochs in all.
             monitor: What a plateau is one of.
+            mode: Whether less of it is better, or more: min or max.
         """
         chosen, warmup = self.chosen_schedule, self.warmup_steps
         if chosen is None and not warmup:
@@ -120,6 +126,9 @@ class Optimization:
             raise UsageError(f"--lr_scheduler {chosen} needs a length; {hint}")
         rates = [group["lr"] for group in optimizer.param_groups]
         facts = dict.fromkeys(lengths, total) | {"max_lr": rates if len(rates) > 1 else rates[0]}
+        facts |= {"mode": mode} if "patience" in takes else {}  # of a plateau
+        if "mode" in facts and not monitor:
+            raise UsageError(f"--lr_scheduler {chosen} needs --monitor NAME")
         arguments = offer(takes, self.schedule_args or {}, facts)
         schedule = checked(f"--lr_scheduler {chosen}", target, optimizer, **arguments)
         if warmup:

@@ -5,59 +5,67 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 from torchmetrics import MeanMetric, Metric
 
 from core import lightning
-from core.train.tasks import METRICS, Task
+from core.runs.processes import say
+from core.train.metrics import Named, data_range, measured
+from core.train.tasks import Task, task_of
 
 
 class Scores(nn.Module):
-    """Loss and metrics over one stage's epoch.
+    """Means and metrics over one stage's epoch.
 
     Batches are kept and measured many at a time: measuring each would take longer than the step of
     a small network.
 
     Args:
-        task: What the metrics measure; None for the loss alone.
+        tasks: What the metrics may measure; the first output tells.
+        named: Makes them.
+        loss: Tells how the output is meant.
     """
 
     MOST_BATCHES, MOST_VALUES = 64, 2**20
 
-    def __init__(self, task: Task | None) -> None:
+    def __init__(self, tasks: tuple[Task, ...], named: Named, loss: Any) -> None:
         super().__init__()
-        self.task = task
+        self.tasks, self.named = tasks, named
+        self.task: Task | None = None  # once there was an output
+        self.__dict__["loss"] = loss  # no part of this module
         # A loss that is not a number stays so; torchmetrics' "disable" would forget the weights.
-        loss = {"loss": MeanMetric(nan_strategy=math.nan)}
-        self.by_name: dict[str, Metric] = nn.ModuleDict(loss)  # type: ignore[assignment]
-        self._kept: list[tuple[Tensor, int, Any, Any]] = []  # loss, samples, output, target
+        loss_mean = {"loss": MeanMetric(nan_strategy=math.nan)}
+        self.means: dict[str, Metric] = nn.ModuleDict(loss_mean)  # type: ignore[assignment]
+        self.metrics: dict[str, Metric] = nn.ModuleDict()  # type: ignore[assignment]
+        self._kept: list[dict[str, Any]] = []
         self._saved: list[dict[str, Any]] = []  # by process, until there are metrics to take it
 
-    def make(self, output: Any) -> None:
-        """Makes the metrics, once the first output (B, …) tells the number of classes."""
-        if not self.task or len(self.by_name) > 1 or not isinstance(output, Tensor):
+    def make(self, output: Any, target: Any) -> None:
+        """Makes the metrics, once the first output (B, …) tells what they measure."""
+        if self.task or not isinstance(output, Tensor) or not isinstance(target, Tensor):
             return
+        self.task = task_of(self.tasks, output)
         size = output.shape[1] if output.ndim > 1 else 1
-        task = "multilabel" if self.task == "binary" and size > 1 else self.task
-        for name, (make, _) in METRICS[task].items():
-            self.by_name[name] = make(size).to(output.device)
+        facts: dict[str, Any] = {"num_classes": size, "num_labels": size}
+        if self.task == "image":
+            facts["data_range"] = self.named.facts.get("data_range") or data_range(target)
+        for name, metric in self.named.make(self.task, dict(self.named.facts) | facts).items():
+            self.metrics[name] = metric.to(output.device)
 
-    def add(self, loss: Tensor, output: Any, target: Any) -> None:
-        """Takes note of a batch.
+    def add(self, found: dict[str, Any]) -> None:
+        """Takes note of what a step returned.
 
         Args:
-            loss: Its mean, a scalar.
-            output: What the network made of it, (B, …).
-            target: The same for the target, or whatever the loss took.
+            found: The loss, a scalar; what else it returned; `size` is what means are divided by.
         """
         self._restore()
-        size = len(target if isinstance(target, Tensor) else tree_leaves(target)[0])
-        if len(self.by_name) == 1:
-            output = target = None
+        if not self.metrics:
+            found = found | {"output": None, "target": None}
         else:
-            output = output.detach().clone()  # CUDA graphs write the next one in its place
-        self._kept.append((loss.detach(), size, output, target))
-        values = 0 if output is None else output.numel() * len(self._kept)
+            output = found["output"].detach().clone()  # CUDA graphs write the next in its place
+            found = found | {"output": output}
+        self._kept.append(tree_map_only(Tensor, Tensor.detach, found))
+        values = 0 if found["output"] is None else found["output"].numel() * len(self._kept)
         if len(self._kept) == self.MOST_BATCHES or values > self.MOST_VALUES:
             self.measure()
 
@@ -65,27 +73,63 @@ class Scores(nn.Module):
         """Measures the batches kept."""
         if not self._kept:
             return
-        losses, sizes, outputs, targets = zip(*self._kept, strict=True)
-        loss = torch.stack(losses)
-        self.by_name["loss"].update(loss, torch.tensor(sizes, device=loss.device))
-        groups = [(outputs, targets)]
-        if outputs[0] is not None and outputs[0].ndim > 2:  # images may be of several sizes
-            groups = [((output,), (target,)) for _, _, output, target in self._kept]
-        for name, metric in self.by_name.items():
-            for some, wanted in groups if name != "loss" else []:
-                metric.update(torch.cat(some), torch.cat(wanted))
-        self._kept = []
+        kept, self._kept = self._kept, []
+        device = kept[0]["loss"].device
+        for name in dict.fromkeys(name for found in kept for name in found):
+            if name in ("output", "target", "size"):
+                continue
+            if name not in self.means:
+                self.means[name] = MeanMetric(nan_strategy=math.nan).to(device)
+            there = [found for found in kept if name in found]
+            sizes = torch.stack([torch.as_tensor(f["size"], device=device).float() for f in there])
+            self.means[name].update(torch.stack([found[name] for found in there]), sizes)
+        if not self.metrics:
+            return
+        is_large = kept[0]["output"].ndim > 2  # images may be of several sizes
+        for group in [[found] for found in kept] if is_large else [kept]:
+            self._update(*(torch.cat([f[name] for f in group]) for name in ("output", "target")))
 
-    def epoch(self) -> dict[str, Metric]:
-        """The metrics of the epoch by name, ready to be computed."""
+    def _update(self, output: Tensor, target: Tensor) -> None:
+        assert self.task
+        try:
+            pair = measured(self.task, self.loss, output, target)
+        except (IndexError, RuntimeError) as error:
+            self._leave_out([*self.metrics], error)
+        for name, metric in [*self.metrics.items()]:
+            try:
+                metric.update(*pair)
+            except Exception as error:  # it measures something else, and is only shown
+                self._leave_out([name], error)
+
+    def _leave_out(self, names: list[str], error: Exception) -> None:
+        if new := [name for name in names if name not in self.named.left_out]:
+            say(f"not measured: {', '.join(new)}: {' '.join(str(error).split())[:200]}")
+        self.named.left_out |= {*names}
+        for name in names:
+            del self.metrics[name]
+
+    def epoch(self) -> dict[str, Tensor]:
+        """The means and metrics of the epoch by name; the next one begins anew."""
         self.measure()
-        return self.by_name
+        found: dict[str, Tensor] = {}
+        for name, metric in [*self.means.items(), *self.metrics.items()]:
+            try:
+                if name in self.named.left_out:
+                    raise ValueError
+                found[name] = metric.compute()
+                if found[name].numel() != 1:
+                    raise ValueError(f"not a number, but {tuple(found.pop(name).shape)} of them")
+            except Exception as error:
+                self._leave_out([name], error)
+            metric.reset()
+        return found
 
     def saved(self) -> list[dict[str, Any]]:
         """All that has come in since the epoch began, of each process, for a checkpoint."""
         if self._saved:  # the run went on, and has not begun a step
             return self._saved
-        states = {name: metric.metric_state for name, metric in self.by_name.items()}
+        both = [*self.means.items(), *self.metrics.items()]
+        states = {name: metric.metric_state for name, metric in both}
         own = tree_map_only(Tensor, Tensor.cpu, {"states": states, "kept": self._kept})
         found: list[dict[str, Any]] = [own] * _rank_and_size()[1]
         if len(found) > 1:
@@ -101,11 +145,18 @@ class Scores(nn.Module):
         rank, size = _rank_and_size()
         if len(of_all) != size:
             return
-        device = self.by_name["loss"].device
+        device = self.means["loss"].device
         saved = tree_map_only(Tensor, lambda tensor: tensor.to(device), of_all[rank])
         for name, states in saved["states"].items():
-            lightning.restore(self.by_name[name], states)
-        self._kept = saved["kept"]
+            if name not in self.metrics and name not in self.means:
+                self.means[name] = MeanMetric(nan_strategy=math.nan).to(device)
+            metric = self.metrics[name] if name in self.metrics else self.means[name]
+            lightning.restore(metric, states)
+        names = ("loss", "size", "output", "target")  # of runs of before
+        self._kept = [
+            dict(zip(names, kept, strict=True)) if isinstance(kept, tuple) else kept
+            for kept in saved["kept"]
+        ]
 
 
 def _rank_and_size() -> tuple[int, int]:

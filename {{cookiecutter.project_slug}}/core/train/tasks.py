@@ -1,41 +1,85 @@
-"""What a task is: the losses that imply it, and its metrics."""
+"""What a task is: the losses and shapes that imply it, its metrics, and how they are given."""
 
-from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from torchmetrics import Metric
-from torchmetrics import classification as c
-from torchmetrics import regression as r
+from torch import Tensor
 
-Task = Literal["classification", "binary", "multilabel", "regression"]
+Task = Literal[
+    "classification", "binary", "multilabel", "regression", "segmentation", "image", "none"
+]
+Metrics = dict[str, tuple[str, dict[str, Any]]]  # by name: class of torchmetrics, and arguments
 
-# What the metrics are about, where only the loss tells.
-TASKS: dict[str, Task] = {
-    "CrossEntropyLoss": "classification",
-    "NLLLoss": "classification",
-    "BCELoss": "binary",
-    "BCEWithLogitsLoss": "binary",
-    "MSELoss": "regression",
-    "L1Loss": "regression",
-    "SmoothL1Loss": "regression",
-    "HuberLoss": "regression",
+
+@dataclass(frozen=True)
+class About:
+    """A row of the table of tasks."""
+
+    kind: str | None = None  # what torchmetrics calls it
+    metrics: Metrics = field(default_factory=dict)
+
+
+_REGRESSION: Metrics = {
+    "mae": ("regression:MeanAbsoluteError", {}),
+    "rmse": ("regression:MeanSquaredError", {"squared": False}),
+    "r2": ("regression:R2Score", {}),
+}
+TASKS: dict[Task, About] = {
+    "classification": About(
+        "multiclass",
+        {
+            "acc": ("classification:Accuracy", {}),
+            "f1": ("classification:F1Score", {"average": "macro"}),
+        },
+    ),
+    "segmentation": About(
+        "multiclass",
+        {"acc": ("classification:Accuracy", {}), "iou": ("classification:JaccardIndex", {})},
+    ),
+    "binary": About(
+        "binary", {"acc": ("classification:Accuracy", {}), "f1": ("classification:F1Score", {})}
+    ),
+    "multilabel": About(
+        "multilabel",
+        {
+            "acc": ("classification:Accuracy", {"average": "macro"}),
+            "f1": ("classification:F1Score", {"average": "macro"}),
+        },
+    ),
+    "regression": About(metrics=_REGRESSION),
+    "image": About(
+        metrics={
+            "mae": ("regression:MeanAbsoluteError", {}),
+            "psnr": ("image:PeakSignalNoiseRatio", {}),
+            "ssim": ("image:StructuralSimilarityIndexMeasure", {}),
+        }
+    ),
+    "none": About(),
+}
+# What the loss implies; shapes decide between those of one row.
+_LOSSES: dict[str, tuple[Task, ...]] = {
+    "CrossEntropyLoss": ("classification", "segmentation"),
+    "NLLLoss": ("classification", "segmentation"),
+    "ProbabilityLoss": ("classification", "segmentation"),
+    "BCELoss": ("binary", "multilabel"),
+    "BCEWithLogitsLoss": ("binary", "multilabel"),
+    **dict.fromkeys(("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss"), ("regression", "image")),
 }
 
-# By task: name, maker (of the number of outputs), and whether more is better.
-METRICS: dict[str | None, dict[str, tuple[Callable[[int], Metric], bool]]] = {
-    None: {},
-    "classification": {
-        "acc": (lambda size: c.MulticlassAccuracy(size, average="micro"), True),
-        "f1": (lambda size: c.MulticlassF1Score(size, average="macro"), True),
-    },
-    "binary": {
-        "acc": (lambda size: c.BinaryAccuracy(), True),
-        "f1": (lambda size: c.BinaryF1Score(), True),
-    },
-    "multilabel": {"acc": (c.MultilabelAccuracy, True), "f1": (c.MultilabelF1Score, True)},
-    "regression": {
-        "mae": (lambda size: r.MeanAbsoluteError(), False),
-        "rmse": (lambda size: r.MeanSquaredError(squared=False), False),
-        "r2": (lambda size: r.R2Score(), True),
-    },
-}
+
+def tasks_of(task: Task | None, loss: Any) -> tuple[Task, ...]:
+    """What a run may be about: what was said, else what goes with the loss."""
+    if task == "binary":
+        return ("binary", "multilabel")
+    return (task,) if task else _LOSSES.get(type(loss).__name__, ("none",))
+
+
+def task_of(tasks: tuple[Task, ...], output: Tensor) -> Task:
+    """Which of them it is, by the shape of an output, (B, …)."""
+    if "segmentation" in tasks:
+        return tasks[output.ndim > 3 and len(tasks) > 1]
+    if "image" in tasks:
+        return tasks[output.ndim == 4 and len(tasks) > 1]
+    if "multilabel" in tasks:
+        return tasks[output.ndim > 1 and output.shape[1] > 1 and len(tasks) > 1]
+    return tasks[0]

@@ -1,0 +1,69 @@
+"""Whether what is watched is logged at all."""
+
+import re
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning import callbacks as cb
+
+from core.cli.options import Options
+from core.errors import UsageError
+from core.runs.processes import is_helper, say
+
+_EVALUATED = re.compile("(val|valid|validation|eval|dev)([^a-z]|$)", re.IGNORECASE)
+
+
+class Watch(pl.Callback):
+    """Tells as soon as it can be known that the monitor is not logged, and what is.
+
+    If the user chose it, training ends there, else it goes on without one, which is recorded.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options, self.monitor = options, options.values.get("monitor", "val_loss")
+        words = (word.partition("=")[0] for word in options.arguments)
+        self.is_chosen = self.monitor != "val_loss" or "--monitor" in words
+
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks at what the first validation logged."""
+        if _EVALUATED.match(self.monitor):
+            self._look(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same for what training logs, and where there was no sanity check."""
+        if not trainer.sanity_checking:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same without validation."""
+        if not trainer.enable_validation:
+            self._look(trainer)
+
+    def _look(self, trainer: pl.Trainer) -> None:
+        logged = [name for name in trainer.callback_metrics if name != self.monitor]
+        if not self.monitor or len(logged) < len(trainer.callback_metrics):
+            return
+        names = [name for name in logged if _EVALUATED.match(name)] or logged
+        there = f"logged are {', '.join(logged)}" if logged else "nothing is logged in validation"
+        if self.is_chosen:
+            raise UsageError(f"--monitor {self.monitor}: there is no such metric; {there}")
+        hint = f"type --monitor {names[0]}" if names else "log a metric in validation_step"
+        say(
+            f"{self.monitor} is not logged, {there}: nothing stops early, and the last weights "
+            f"count as the best; {hint}"
+        )
+        self.monitor = ""
+        forget(trainer.callbacks)  # type: ignore[attr-defined]
+        self.options.set("monitor", None)
+        if self.options.run_folder and not is_helper():
+            self.options.save(self.options.run_folder / "config.yaml")
+
+
+def forget(callbacks: list[Any]) -> None:
+    """Takes out early stopping, and has the last weights count as the best."""
+    for callback in [*callbacks]:
+        if isinstance(callback, cb.EarlyStopping):
+            callbacks.remove(callback)
+        if isinstance(callback, cb.ModelCheckpoint) and callback.monitor:
+            callback.monitor, callback.filename = None, "{epoch}"
+            callback.save_top_k = 1

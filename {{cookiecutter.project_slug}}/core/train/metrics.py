@@ -1,0 +1,100 @@
+"""Metrics of torchmetrics by name, and what is given to them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torchmetrics import Metric
+
+from core.cli.construct import checked, load, offer, parameters
+from core.cli.names import locate, section
+from core.errors import UsageError
+from core.train.tasks import TASKS, Task
+
+
+class Named:
+    """The metrics of a run by their short names: a task's own, and those that were chosen.
+
+    Args:
+        chosen: Names of torchmetrics' classes without Binary, Multiclass and Multilabel, such as
+            auroc or iou, or your own as module.Class.
+        arguments: Their arguments, by section.
+        facts: What is known for all of them, such as `ignore_index`.
+    """
+
+    def __init__(
+        self,
+        chosen: list[str] | None,
+        arguments: Mapping[str, dict[str, Any]] | None,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.facts = facts
+        self.left_out: set[str] = set()  # what could not measure this output or target
+        self.chosen: dict[str, tuple[Any, dict[str, Any]]] = {}
+        for name in chosen or []:
+            given = (arguments or {}).get(section(name), {})
+            self.chosen[section(name).lower()] = load(locate("metrics", name)), given
+
+    def check(self, tasks: tuple[Task, ...]) -> dict[str, bool | None]:
+        """Whether more is better, by name, of all that may come; None where nobody tells.
+
+        Raises:
+            UsageError: There is no such metric, or its arguments can't work.
+        """
+        found: dict[str, bool | None] = {}
+        for task in tasks:
+            facts = dict(self.facts) | {"num_classes": 2, "num_labels": 2, "data_range": 1.0}
+            made = self.make(task, facts)
+            found |= {name: metric.higher_is_better for name, metric in made.items()}
+        return found
+
+    def make(self, task: Task, facts: Mapping[str, Any]) -> dict[str, Metric]:
+        """The metrics of a task."""
+        about = TASKS[task]
+        own = {n: (load(f"torchmetrics.{name}"), args) for n, (name, args) in about.metrics.items()}
+        found: dict[str, Metric] = {}
+        for name, (target, given) in (own | self.chosen).items():
+            known = {"task": about.kind} | dict(facts)
+            known = {n: value for n, value in known.items() if value is not None}
+            arguments = offer(parameters(target), given, known)
+            metric = checked(f"--metrics {name}", target, **arguments)
+            if not isinstance(metric, Metric):
+                raise UsageError(f"--metrics {name}: expected a Metric of torchmetrics")
+            found[name] = metric
+        return found
+
+
+def data_range(target: Tensor) -> float:
+    """The range of images: 1 of [0, 1], 2 of [-1, 1], 255 of bytes, else what they span."""
+    low, high = float(target.min()), float(target.max())
+    for floor, ceiling in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+        if floor <= low and high <= ceiling:
+            return ceiling - floor
+    return high - low
+
+
+def measured(task: Task, loss: Any, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """What metrics take: probabilities, or values, and labels.
+
+    Args:
+        task: What it is about.
+        loss: Tells whether the output is on logits.
+        output: (B, …); classes along the second axis.
+        target: (B, …), of classes also their probabilities.
+    """
+    title = type(loss).__name__
+    kind = TASKS[task].kind
+    if kind == "multiclass":
+        if target.ndim == output.ndim:  # probabilities of each class
+            target = target.argmax(1)
+        if title == "NLLLoss":
+            output = output.exp()
+        elif title != "ProbabilityLoss":
+            output = output.softmax(1)
+        return output, target.long()
+    if kind:
+        output = output if title == "BCELoss" else output.sigmoid()
+        return output.reshape(target.shape), (target > 0.5).long()
+    if task == "regression" and output.ndim > 2:
+        return output.flatten(), target.flatten()
+    return output, target
