@@ -78,6 +78,8 @@ def _check(job: Job) -> None:
         raise UsageError(f"torchrun started {started} processes, {hint}")
     for owner in (job.model, job.data):
         check_storable(owner.hparams)
+    job.data.part("test")
+    say(job.data.parts.told())
 
 
 def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:

@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchvision.transforms import v2
 
 from core import lightning
@@ -16,8 +16,8 @@ from core.cli.facts import KNOWN
 from core.cli.names import locate
 from core.errors import UsageError
 from core.train.batches import Batches, BatchSampler, Raw, base, collate_of, raw, workers_for
+from core.train.parts import Parts
 from core.train.seeding import seed_at
-from core.train.splits import divide, download, find_split
 
 _STAGES = {
     "fit": ("train", "val"),
@@ -47,6 +47,9 @@ class DInterface(pl.LightningDataModule):
         test_fraction: Part of the training set that tests where the dataset has no own split.
         split_seed: Seed of these parts. Apart from the run's seed, so that runs compare.
         drop_last: Whether to skip a last, smaller batch of the training set.
+        split_by: What these parts go by, published by the dataset: labels, so that each has the
+            same share of each class; groups, of which none is in two parts; time, of which the last
+            tests.
 
     Raises:
         UsageError: An argument that can't work.
@@ -62,6 +65,7 @@ class DInterface(pl.LightningDataModule):
         test_fraction: float = 0.1,
         split_seed: int = 0,
         drop_last: bool = False,
+        split_by: Literal["labels", "groups", "time"] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -69,32 +73,32 @@ class DInterface(pl.LightningDataModule):
         if num_workers is not None and num_workers < 0:
             raise UsageError(f"--num_workers {num_workers}: expected 0 or more")
         if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
-            fractions = f"--val_fraction {val_fraction} --test_fraction {test_fraction}"
-            raise UsageError(f"{fractions}: expected 0 or more, and together less than 1")
+            typed = f"--val_fraction {val_fraction} --test_fraction {test_fraction}"
+            raise UsageError(f"{typed}: expected 0 or more, and together less than 1")
         # The network's hyper-parameters are logged: the same name with another value would clash.
         self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
-        self.split_seed, self.fractions = split_seed, {"val": val_fraction, "test": test_fraction}
         self.on_device = False  # callbacks/speed.py may switch it on
         self.dataset: Any = dataset
         if isinstance(dataset, str):
             self.dataset = load(locate("dataset", dataset))
         elif isinstance(dataset, Dataset):
             self.dataset = lambda: dataset
-        self._takes, self._args = parameters(self.dataset), dict(data_args or {})
+        arguments = dict(data_args or {})
         is_foreign = self.dataset.__module__.startswith("torchvision.")
-        if "transform" in self._takes and is_foreign and self._args.get("transform") is None:
+        takes_transform = is_foreign and "transform" in parameters(self.dataset)
+        if takes_transform and arguments.get("transform") is None:
             to_tensor = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-            self._args["transform"] = to_tensor
-        self._made: dict[tuple[str, bool], Any] = {}  # by split and augmentation
-        self._parts: dict[str, Any] = {}
+            arguments["transform"] = to_tensor
+        fractions = {"val": val_fraction, "test": test_fraction}
+        self.parts = Parts(self.dataset, arguments, fractions, split_seed, split_by)
         self._is_prepared = False
         self._position: dict[str, int] = {}
 
     def prepare_data(self) -> None:
         """Downloads: Lightning calls this in one process of each node."""
         if not self._is_prepared:
-            download(self.dataset, self._args)
+            self.parts.download()
         self._is_prepared = True
 
     def setup(self, stage: str | None = None) -> None:
@@ -104,48 +108,21 @@ class DInterface(pl.LightningDataModule):
 
     def part(self, split: str) -> Any:
         """The set of a split (`train`, `val`, `test`, `predict`), or None if there is none."""
-        if split not in self._parts:
-            self._parts[split] = self._build(split)
-        return self._parts[split]
-
-    def _build(self, split: str) -> Any:
-        own = self._own(split)
-        if split == "predict" and own is None:
-            return self.part("test")
-        if split != "train" and own is not None:
-            return own
-        whole = self._own("train", augment=split == "train")
-        missing = {s: part for s, part in self.fractions.items() if part and self._own(s) is None}
-        if isinstance(whole, IterableDataset) or not missing:
-            return whole if split == "train" else None
-        chosen = divide(len(whole), missing, self.split_seed).get(split)
-        return None if chosen is None else Subset(whole, chosen)
-
-    def _own(self, split: str, augment: bool = False) -> Any:
-        """The dataset's own split; None where it has none."""
-        key = split, augment and "augment" in self._takes
-        if key not in self._made:
-            is_open = {*self._takes} - self._args.keys()
-            known = (
-                split == "train" or "split" in is_open or ("train" in is_open and split == "test")
-            )
-            find = functools.partial(find_split, self.dataset, self._args, split, augment=augment)
-            self._made[key] = find() if known else None
-        return self._made[key]
+        return self.parts.part(split)
 
     def sample(self) -> Any:
         """A batch of one sample, not augmented if there is such a one."""
-        part = self._any_part()
+        part = self.parts.any()
         item = next(iter(part)) if isinstance(part, IterableDataset) else part[0]
         return self.collate([item])
 
     def collate(self, items: list[Any]) -> Any:
         """Makes a batch of samples."""
-        return collate_of(self._any_part())(items)
+        return collate_of(self.parts.any())(items)
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
-        dataset = base(self._any_part())
+        dataset = base(self.parts.any())
         names = (n for n in (name, *KNOWN.get(name, ())) if hasattr(dataset, n))
         yield from (getattr(dataset, n) for n in names)
         if name == "num_classes" and hasattr(dataset, "classes"):
@@ -162,10 +139,6 @@ class DInterface(pl.LightningDataModule):
             elif name == "image_size" and len(shape) == 3:
                 yield from [shape[-1]] if shape[-2] == shape[-1] else []
                 yield shape[-2:]
-
-    def _any_part(self) -> Any:
-        built = {split: part for split, part in self._parts.items() if part is not None}
-        return next((p for split, p in built.items() if split != "train"), built.get("train"))
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""

@@ -1,0 +1,262 @@
+"""The parts of a dataset: those that it has, and those that are cut from its training part."""
+
+import contextlib
+import inspect
+import re
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+from torch.utils.data import IterableDataset, Subset
+
+from core import ROOT
+from core.cli.construct import construct, offer, parameters
+from core.cli.source import literals
+from core.errors import UsageError
+from core.train.seeding import seed_at
+from core.train.splits import divide
+
+# What a constructor may call a part, and the parameters that ask for one.
+_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "eval"),
+    "test": ("test",),
+    "predict": ("predict",),
+}
+_ASKED = ("split", "mode", "phase", "subset", "partition")
+_FLAGS = ("train", "is_train", "training")  # True for the training part
+_SWITCHES = ("augment", "augmentation", "data_augmentation", "use_augmentation")
+_PUBLISHED = {
+    "labels": ("labels", "targets", "y"),
+    "groups": ("groups", "group"),
+    "time": ("time", "times", "timestamps"),
+}
+
+
+class Parts:
+    """Finds or makes the parts of a dataset.
+
+    Args:
+        dataset: Its class, or a function that makes it.
+        arguments: Of its constructor.
+        fractions: How much of the training part validates and tests where it has no such part.
+        seed: Seed of these.
+        split_by: What they go by: labels, groups, time or nothing.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        arguments: Mapping[str, Any],
+        fractions: Mapping[str, float],
+        seed: int,
+        split_by: str | None = None,
+    ) -> None:
+        self.dataset, self.arguments = dataset, dict(arguments)
+        self.fractions, self.seed, self.split_by = fractions, seed, split_by
+        self.takes, found = parameters(dataset), inspect.signature(dataset).parameters
+        self.asked = next((n for n in _ASKED if n in found and _asks(found[n])), None)
+        flags = [n for n in _FLAGS if n in self.takes]
+        self.flag = flags[0] if flags and not self.asked else None
+        self.switches = [n for n in _SWITCHES if n in self.takes]
+        self.switches += [n for n in flags if n != "train" and self.asked]
+        self.reasons: dict[str, str] = {}  # why there is no such part
+        self._own: dict[tuple[str, bool], Any] = {}
+        self._parts: dict[str, Any] = {}
+
+    def part(self, split: str) -> Any:
+        """The part `train`, `val`, `test` or `predict`, or None if there is none."""
+        if split not in self._parts:
+            self._parts[split] = self._build(split)
+        return self._parts[split]
+
+    def any(self) -> Any:
+        """A part that was built, not augmented if there is such a one."""
+        built = {split: part for split, part in self._parts.items() if part is not None}
+        return next((p for split, p in built.items() if split != "train"), built.get("train"))
+
+    def whole(self) -> Any:
+        """All that the dataset holds, undivided."""
+        return self.own("train")
+
+    def told(self) -> str:
+        """How many samples each part has, and where it comes from."""
+        lines = []
+        for split, part in self._parts.items():
+            size = "is a stream" if isinstance(part, IterableDataset) else "none"
+            size = size if part is None or size != "none" else f"{len(part)}"
+            is_cut = isinstance(part, Subset) and split != "train"
+            origin = f" ({self.fractions[split]:g} of train)" if is_cut else ""
+            why = f", as {self.reasons[split]}" if split in self.reasons else ""
+            lines.append(f"{split} {size}{origin}{why}")
+        return "samples: " + ", ".join(lines)
+
+    def _build(self, split: str) -> Any:
+        if split == "predict":
+            own = self.own("predict")
+            return self.part("test") if own is None else own
+        if split != "train" and (own := self._distinct(split)) is not None:
+            return own
+        whole = self.own("train", augment=split == "train")
+        missing = {s: f for s, f in self.fractions.items() if f and self._is_cut(s)}
+        if isinstance(whole, IterableDataset) or not missing:
+            return whole if split == "train" else None
+        by = {self.split_by: self._known(whole)} if self.split_by else {}
+        chosen = divide(len(whole), missing, self.seed, **by)
+        if hasattr(whole, "fit"):  # such as the mean of what trains
+            whole.fit(chosen["train"])
+        return Subset(whole, chosen[split]) if split in chosen else None
+
+    def _distinct(self, split: str) -> Any:
+        """The dataset's own part; None where it has none, or one that is another part's data."""
+        own, train = self.own(split), self.own("train")
+        others = {"train": train} | ({"test": self.own("test")} if split == "val" else {})
+        for name, other in others.items():
+            if own is not None and _is_same(own, other):
+                self.reasons[split] = f"the dataset gives the same data for {split} and {name}"
+                return None
+        return own
+
+    def _is_cut(self, split: str) -> bool:
+        """Whether a part is cut from train: but for a test part that the dataset knows of."""
+        if self._distinct(split) is not None:
+            return False
+        is_refused = split in self.reasons and "same data" not in self.reasons[split]
+        return not (split == "test" and is_refused and self._names("test"))
+
+    def _names(self, word: str) -> bool:
+        """Whether the dataset's code has such a word."""
+        with contextlib.suppress(OSError, TypeError):
+            return re.search(f"[\"']{word}", inspect.getsource(self.dataset)) is not None
+        return False
+
+    def _known(self, whole: Any) -> Any:
+        """What the dataset publishes to divide it by."""
+        assert self.split_by
+        names = _PUBLISHED[self.split_by]
+        found = next((getattr(whole, n) for n in names if hasattr(whole, n)), None)
+        if found is None or len(found) != len(whole):
+            hint = f"give it an attribute {' or '.join(names)} with a value for each sample"
+            raise UsageError(f"--split_by {self.split_by}: the dataset publishes none; {hint}")
+        return found
+
+    def own(self, split: str, augment: bool = False) -> Any:
+        """The dataset's own part, whether it is augmented or not; None where it has none."""
+        self._understand_flag()
+        key = split, augment and bool(self.switches)
+        if key not in self._own:
+            self._own[key] = self._find(split, augment)
+        return self._own[key]
+
+    def download(self) -> None:
+        """Has the dataset download all its parts.
+
+        Raises:
+            UsageError: There is no connection, or no place to write to.
+        """
+        if prepare := getattr(self.dataset, "prepare_data", None):
+            takes = inspect.signature(prepare).parameters
+            prepare(**{name: value for name, value in self.arguments.items() if name in takes})
+        if "download" in self.takes and self.arguments.get("download", True):
+            try:
+                for split in ("train", "val", "test"):
+                    self._find(split, download=True)
+            except OSError as error:
+                hint = "put the files there by hand, or type --data.download false"
+                raise UsageError(f"the download failed: {error}; {hint}") from error
+
+    def _understand_flag(self) -> None:
+        """Tells a flag that switches augmentation from one that asks for another part."""
+        if self.flag in (None, "train") or self.flag in self.arguments:
+            return
+        sizes = []
+        for value in (True, False):
+            made = construct(self.dataset, self.arguments | {str(self.flag): value}, "data")
+            sizes.append(len(made))
+        if sizes[0] == sizes[1]:
+            self.switches.append(str(self.flag))
+        self.flag = "train" if sizes[0] != sizes[1] else None
+
+    def _find(self, split: str, augment: bool = False, download: bool = False) -> Any:
+        is_known = self.asked not in (None, *self.arguments)
+        is_known |= self.flag not in (None, *self.arguments) and split == "test"
+        if split != "train" and not is_known:
+            return None
+        given = self.arguments | {n: False for n in self.switches if not augment}
+        given |= {"download": download} if "download" in self.takes else {}
+        names = self._names_of(split) if self.asked not in self.arguments else [split]
+        refusal: Exception | None = None
+        for name in names:
+            if refusal and not (isinstance(refusal, OSError) or self._names(name)):
+                continue  # it knows no such word
+            facts = {str(self.asked): name, str(self.flag): split == "train"}
+            try:
+                return construct(self.dataset, offer(self.takes, given, facts), "data")
+            except UsageError:
+                raise
+            except Exception as error:  # it does not know this part
+                if "download=True" in str(error):
+                    raise UsageError(f"{error}; type --data.download true") from error
+                if download and isinstance(error, OSError):
+                    raise
+                refusal = refusal or error
+        if refusal and split == "train":
+            raise refusal
+        if refusal:
+            self.reasons[split] = f"asked for {names[0]!r} the dataset raises {_described(refusal)}"
+        return None
+
+    def _names_of(self, split: str) -> list[str]:
+        """What the constructor may call a part; none if its type tells that it has none."""
+        names = _NAMES[split]
+        try:
+            takes = inspect.signature(self.dataset, eval_str=True).parameters
+            known = {*literals(takes[str(self.asked)].annotation)}
+        except (KeyError, NameError):  # no such parameter, or a type that is not imported
+            known = set()
+        return [name for name in names if name in known or not known]
+
+
+def _asks(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter asks for a part: by its name, or by its default or type."""
+    known = {parameter.default, *literals(parameter.annotation)}
+    return parameter.name == "split" or bool(known & {*_NAMES["train"]})
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Whether two datasets hold the same, as far as their size and three samples tell."""
+    if second is None or isinstance(first, IterableDataset) or isinstance(second, IterableDataset):
+        return False
+    size = len(first)
+    if size != len(second):
+        return False
+    for index in {0, size // 2, size - 1} if size else set():
+        items = []
+        for dataset in (first, second):
+            seed_at(index, "same")
+            items.append(dataset[index])
+        (left, form), (right, other) = map(tree_flatten, items)
+        if form != other or not all(map(_equal, left, right)):
+            return False
+    return True
+
+
+def _equal(left: Any, right: Any) -> bool:
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        return left.shape == right.shape and torch.equal(left, right)
+    return bool(np.array_equal(np.asarray(left), np.asarray(right)))
+
+
+def _described(error: Exception) -> str:
+    """An error, and the line of the user's own file that it comes from."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    for frame in traceback.extract_tb(error.__traceback__)[::-1]:
+        file = Path(frame.filename)
+        if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "core"):
+            return f"{text} ({file.relative_to(ROOT)}, line {frame.lineno})"
+    return text
