@@ -84,7 +84,7 @@ def build_model(options: Options, data: DInterface) -> pl.LightningModule:
     else:
         found: pl.LightningModule = construct(network, model_args, "model", place)
         return found
-    model.example_input_array, _ = model.split_batch(data.sample())
+    model.example_input_array = data.example(model)
     return model
 
 

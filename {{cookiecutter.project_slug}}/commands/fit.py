@@ -1,11 +1,13 @@
 """Training."""
 
+import copy
 import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset
 
 from callbacks.time_profile import TimeProfile
 from core import lightning
@@ -72,6 +74,7 @@ def _check(job: Job) -> None:
     trainer = job.trainer
     if trainer.accumulate_grad_batches < 1:
         raise UsageError("--accumulate_grad_batches: expected 1 or more")
+    _check_last_batch(job)
     made, started = trainer.num_devices * trainer.num_nodes, os.environ.get("WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" in os.environ and started != str(made):
         hint = f"--devices and --num_nodes make {made}; type the same"
@@ -80,6 +83,21 @@ def _check(job: Job) -> None:
         check_storable(owner.hparams)
     job.data.part("test")
     say(job.data.parts.told())
+
+
+def _check_last_batch(job: Job) -> None:
+    """Refuses a last batch of one sample, if batch norm can make nothing of it."""
+    data, network = job.data, job.model
+    part, size = data.part("train"), data.batch_size * job.trainer.world_size
+    is_single = not isinstance(part, IterableDataset) and len(part) % size == 1 and len(part) > 1
+    if not is_single or data.drop_last or network.example_input_array is None:
+        return
+    try:
+        copy.deepcopy(network).train()(*network.example_input_array)
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            what = f"the last batch of {len(part)} samples holds one, too few for batch norm"
+            raise UsageError(f"{what}; type --drop_last true") from error
 
 
 def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:
@@ -111,6 +129,8 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         score = {best.monitor: best.best_model_score.item()} if best.monitor else {}
         results = score | {"checkpoint": path.name}
         load_weights(job.model, path)
-    if job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
+    if not job.data.parts.has_target("test"):
+        say("the test part holds no target and is not tested; type python main.py predict")
+    elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
         results |= job.trainer.test(job.model, job.data, verbose=False)[0]
     job.report(results, job.folder and job.folder / "metrics.json")

@@ -77,6 +77,8 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
     if part and job.data.part(part) is None:
         hint = "set --val_fraction or --test_fraction"
         raise UsageError(f"there is no data to {job.command}; {hint}")
+    if job.command == "test" and not job.data.parts.has_target("test"):
+        raise UsageError("the test part holds no target; type python main.py predict")
     return checkpoint
 
 

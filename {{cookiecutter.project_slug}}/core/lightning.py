@@ -148,6 +148,13 @@ def can_fuse(trainer: pl.Trainer) -> bool:
     return not (trainer.gradient_clip_val and "mixed" in str(trainer.precision))
 
 
+def logged(trainer: pl.Trainer) -> list[str]:
+    """What has been logged, also in an epoch that is not over: logger_connector/result.py."""
+    results: Any = trainer._results
+    of_epoch = [item.meta.name for item in results.values()] if results else []
+    return [*dict.fromkeys([*trainer.callback_metrics, *of_epoch])]
+
+
 def has_step(model: pl.LightningModule, step: str) -> bool:
     """Whether a module has such a step of its own: utilities/model_helpers.py."""
     return bool(is_overridden(step, model))

@@ -15,7 +15,22 @@ from core.cli.construct import load, parameters
 from core.cli.facts import KNOWN
 from core.cli.names import locate
 from core.errors import UsageError
-from core.train.batches import Batches, BatchSampler, Raw, base, collate_of, raw, workers_for
+from core.runs.processes import say
+from core.train.batches import (
+    FORMS,
+    Batches,
+    BatchSampler,
+    Raw,
+    Shared,
+    base,
+    collate_of,
+    forms_of,
+    given_as,
+    is_channels_last,
+    raw,
+    workers_for,
+)
+from core.train.build import can_take
 from core.train.parts import Parts
 from core.train.seeding import seed_at
 
@@ -93,6 +108,7 @@ class DInterface(pl.LightningDataModule):
         fractions = {"val": val_fraction, "test": test_fraction}
         self.parts = Parts(self.dataset, arguments, fractions, split_seed, split_by)
         self._is_prepared = False
+        self.forms: list[str] = []  # other than its own in which batches are given to the network
         self._position: dict[str, int] = {}
 
     def prepare_data(self) -> None:
@@ -118,7 +134,22 @@ class DInterface(pl.LightningDataModule):
 
     def collate(self, items: list[Any]) -> Any:
         """Makes a batch of samples."""
-        return collate_of(self.parts.any())(items)
+        return given_as(collate_of(self.parts.any())(items), self.forms)
+
+    def example(self, model: Any) -> Any:
+        """The inputs of one sample, from now on in a form that the network takes.
+
+        What it does not take as it is, bytes, float64 and pictures (H, W, C), is converted, and
+        that is said.
+        """
+        found = forms_of(self.sample())
+        for self.forms in [[], *([form] for form in found), found] if found else []:
+            inputs, _ = model.split_batch(self.sample())
+            if can_take(model, inputs):
+                say(*(FORMS[form] for form in self.forms))
+                return inputs
+        self.forms = []
+        return model.split_batch(self.sample())[0]
 
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
@@ -132,6 +163,8 @@ class DInterface(pl.LightningDataModule):
             values = [*batch.values()] if isinstance(batch, dict) else batch
             first = values[0] if isinstance(values, list | tuple) else values
             shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
+            if name != "input_size" and is_channels_last([1, *shape]):
+                shape = [shape[2], *shape[:2]]
             if name == "input_size" and shape:
                 yield shape
             elif name == "in_channels" and 2 <= len(shape) <= 4:  # (C, L), (C, H, W), (C, D, H, W)
@@ -144,13 +177,15 @@ class DInterface(pl.LightningDataModule):
         """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
         trainer = self.trainer
         if not isinstance(batch, Raw) or trainer is None:
-            return batch
+            is_double = trainer is not None and "64" in str(trainer.precision)
+            return given_as(batch, [f for f in self.forms if f != "float64" or not is_double])
         is_val = trainer.validating or trainer.sanity_checking
         split = "test" if trainer.testing else "predict" if trainer.predicting else "train"
         part = base(self.part("val" if is_val else split))
         place = trainer.current_epoch, lightning.batches_begun(trainer), trainer.global_rank
         seed_at(*place, "transform")
-        return lightning.as_precise(trainer, part.transform_batch(batch.batch))
+        batch = given_as(part.transform_batch(batch.batch), self.forms)
+        return lightning.as_precise(trainer, batch)
 
     def state_dict(self) -> dict[str, int]:
         """The place in training: the epoch, and the samples of it that were trained on."""
@@ -196,12 +231,16 @@ class DInterface(pl.LightningDataModule):
                 few = f"{len(part)} samples make no batch of {self.batch_size}"
                 raise UsageError(f"--drop_last true: {few}")
             options = {"sampler": sampler, "batch_size": None}
-            part = Batches(part, self.batch_size, collate, finishes=trainer is None)
+            evaluates = split != "train"
+            part = Batches(part, self.batch_size, collate, trainer is None, evaluates)
             if self.on_device:
                 sampler.device = device
                 part.move(device)
-        elif trainer is not None and hasattr(part, "transform_batch"):
-            options["collate_fn"] = functools.partial(raw, collate)
+        else:
+            if trainer is not None and hasattr(part, "transform_batch"):
+                options["collate_fn"] = functools.partial(raw, collate)
+            place = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+            part = Shared(part, *place)
         if self.num_workers is None:
             devices = trainer.num_devices if trainer is not None else 1
             self.num_workers = 0 if self.on_device else workers_for(part, devices)

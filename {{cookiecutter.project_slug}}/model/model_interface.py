@@ -14,6 +14,7 @@ from core.cli.construct import is_plain
 from core.cli.names import suggest
 from core.errors import UsageError
 from core.runs.checkpoints import read
+from core.train.batches import TARGETS
 from core.train.build import build_loss, build_network
 from core.train.direction import direction
 from core.train.losses import Comparison
@@ -21,8 +22,6 @@ from core.train.metrics import Named
 from core.train.optim import Optimization
 from core.train.scores import Scores
 from core.train.tasks import TASKS, Task, tasks_of
-
-_TARGETS = ("target", "targets", "label", "labels", "y", "mask", "masks")
 
 
 class MInterface(pl.LightningModule):
@@ -206,13 +205,13 @@ class MInterface(pl.LightningModule):
 
     def _split_named(self, batch: Any, required: list[str]) -> tuple[Any, Any]:
         if not isinstance(batch, Mapping):  # an object, such as a graph
-            named = {n: getattr(batch, n) for n in (*required, *_TARGETS) if hasattr(batch, n)}
-            target = next((named[n] for n in _TARGETS if named.get(n) is not None), None)
+            named = {n: getattr(batch, n) for n in (*required, *TARGETS) if hasattr(batch, n)}
+            target = next((named[n] for n in TARGETS if named.get(n) is not None), None)
             has_all = {*required} <= named.keys()
             return ({n: named[n] for n in required} if has_all else (batch,)), target
         inputs = {p.name: batch[p.name] for p in self._inputs if p.name in batch}
         rest = [name for name in batch if name not in inputs or self.loss is None]
-        known = [n for n in rest if n in _TARGETS] or rest
+        known = [n for n in rest if n in TARGETS] or rest
         target = batch[known[0]] if len(known) == 1 else None
         missing = [name for name in required if name not in inputs]
         others = [

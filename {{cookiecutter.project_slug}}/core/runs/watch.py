@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning import callbacks as cb
 
+from core import lightning
 from core.cli.options import Options
 from core.errors import UsageError
 from core.runs.processes import is_helper, say
@@ -35,13 +36,14 @@ class Watch(pl.Callback):
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same without validation."""
-        if not trainer.enable_validation:
+        """The same without validation, unless the module itself logs when an epoch ends."""
+        is_over = not lightning.has_step(pl_module, "on_train_epoch_end")
+        if is_over and not trainer.enable_validation:
             self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:
-        logged = [name for name in trainer.callback_metrics if name != self.monitor]
-        if not self.monitor or len(logged) < len(trainer.callback_metrics):
+        logged = lightning.logged(trainer)
+        if not self.monitor or self.monitor in logged:
             return
         names = [name for name in logged if _EVALUATED.match(name)] or logged
         there = f"logged are {', '.join(logged)}" if logged else "nothing is logged in validation"

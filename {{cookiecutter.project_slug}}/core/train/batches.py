@@ -1,19 +1,31 @@
 """Batches: which samples are in one, and how they are taken from a dataset."""
 
+import contextlib
+import inspect
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.data import Dataset, DistributedSampler, Subset, TensorDataset, default_collate
+from torch.utils.data import (
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+    get_worker_info,
+)
 
 from core import lightning
 from core.errors import UsageError
 from core.runs.processes import say
 from core.train.seeding import run_seed, seed_at
 
+TARGETS = ("target", "targets", "label", "labels", "y", "mask", "masks")  # of a batch by name
 Key = tuple[tuple[int, ...], Tensor]  # epoch, batch, process; and the samples' indices, (B,) int64
 
 
@@ -86,6 +98,8 @@ class Batches(Dataset[Any]):
         batch_size: Samples of a batch.
         collate: Makes a batch of a list of samples.
         finishes: Whether to call `transform_batch` here; else such batches are `Raw`.
+        evaluates: Whether what is random in a sample depends on the sample alone, not on the place
+            in training.
     """
 
     def __init__(
@@ -94,8 +108,10 @@ class Batches(Dataset[Any]):
         batch_size: int,
         collate: Callable[[list[Any]], Any],
         finishes: bool = True,
+        evaluates: bool = False,
     ) -> None:
         self.batch_size, self.collate, self.finishes = batch_size, collate, finishes
+        self.evaluates = evaluates
         self.indices = torch.arange(len(dataset))
         while isinstance(dataset, Subset):
             self.indices, dataset = torch.tensor(dataset.indices)[self.indices], dataset.dataset
@@ -124,8 +140,8 @@ class Batches(Dataset[Any]):
         if isinstance(key, int):  # Lightning asks so for --overfit_batches
             start = key * self.batch_size
             key = (0, key), torch.arange(start, min(start + self.batch_size, len(self.indices)))
-        place, chosen = key
-        seed_at(*place, "sample")
+        (epoch, *place), chosen = key
+        seed_at("eval" if self.evaluates else epoch, *place, "sample")
         batch = self._take(self.indices[chosen])
         if not hasattr(self.dataset, "transform_batch"):
             return batch
@@ -136,14 +152,92 @@ class Batches(Dataset[Any]):
             return self.dataset.get_batch(indices)
         if self.is_whole:
             return tuple(tensor[indices] for tensor in self.dataset.tensors)
-        if hasattr(self.dataset, "__getitems__"):
+        if hasattr(self.dataset, "__getitems__") and not self.evaluates:
             return self.collate(self.dataset.__getitems__(indices.tolist()))
-        return self.collate([self.dataset[index] for index in indices.tolist()])
+        items = []
+        for index in indices.tolist():
+            if self.evaluates:
+                seed_at("eval", index)
+            items.append(self.dataset[index])
+        return self.collate(items)
+
+
+class Shared(IterableDataset[Any]):
+    """A stream, of which each process and worker gets every n-th sample.
+
+    A stream that asks for its worker by itself gets the share of its process alone.
+    """
+
+    def __init__(self, stream: Any, rank: int, world_size: int) -> None:
+        self.dataset, self.rank, self.world_size = stream, rank, world_size
+        with contextlib.suppress(OSError, TypeError):
+            self.is_aware = "worker_info" in inspect.getsource(type(stream))
+
+    is_aware = False
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = None if self.is_aware else get_worker_info()
+        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
+        first, step = self.rank * count + number, self.world_size * count
+        return itertools.islice(iter(self.dataset), first, None, step)
+
+
+# What a first input of other types or axes is given as: said in words.
+FORMS = {
+    "bytes": "bytes are given as float32 in [0, 1]",
+    "float64": "float64 is given as float32",
+    "channels": "pictures (H, W, C) are given as (C, H, W)",
+}
+
+
+def forms_of(batch: Any) -> list[str]:
+    """In which other forms than its own a batch may have to be given to a network."""
+    tensors = [leaf for leaf in tree_leaves(_inputs_of(batch)[0]) if isinstance(leaf, Tensor)]
+    found = ["bytes"] * any(t.dtype == torch.uint8 and t.ndim > 2 for t in tensors)
+    found += ["float64"] * any(
+        t.dtype == torch.float64 for t in tree_leaves(batch) if isinstance(t, Tensor)
+    )
+    return found + ["channels"] * any(is_channels_last(t.shape) for t in tensors)
+
+
+def is_channels_last(shape: Sequence[int]) -> bool:
+    """Whether a batch, (B, H, W, C), looks like pictures whose last axis is that of colours."""
+    return len(shape) == 4 and shape[3] in (1, 3, 4) and min(shape[1:3]) > 4
+
+
+def given_as(batch: Any, forms: Sequence[str]) -> Any:
+    """A batch in other forms."""
+    if "float64" in forms:
+        batch = tree_map_only(Tensor, lambda t: t.float() if t.dtype == torch.float64 else t, batch)
+
+    def convert(tensor: Tensor) -> Tensor:
+        if "bytes" in forms and tensor.dtype == torch.uint8 and tensor.ndim > 2:
+            tensor = tensor.float() / 255
+        if "channels" in forms and is_channels_last(tensor.shape):
+            tensor = tensor.movedim(-1, 1)
+        return tensor
+
+    if not {"bytes", "channels"} & {*forms}:
+        return batch
+    inputs, put = _inputs_of(batch)
+    return put(tree_map_only(Tensor, convert, inputs))
+
+
+def _inputs_of(batch: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """All of a batch but its target, and what puts them into it again."""
+    if isinstance(batch, dict):
+        inputs = {n: v for n, v in batch.items() if n not in TARGETS}
+        return inputs, lambda new: batch | new
+    if isinstance(batch, list | tuple) and len(batch) > 1:
+        return [*batch[:-1]], lambda new: type(batch)([*new, batch[-1]])
+    return batch, lambda new: new
 
 
 def base(dataset: Any) -> Any:
     """The dataset that a part is of."""
-    return dataset.dataset if isinstance(dataset, Subset) else dataset
+    while isinstance(dataset, Subset | Shared):
+        dataset = dataset.dataset
+    return dataset
 
 
 def collate_of(dataset: Any) -> Callable[[list[Any]], Any]:

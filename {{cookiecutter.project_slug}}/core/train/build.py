@@ -34,6 +34,21 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
     return checked(f"--loss {chosen}", target, **arguments | lists)
 
 
+def can_take(model: Any, inputs: Any) -> bool:
+    """Whether a network makes something of inputs, positional or by name; it stays as it is."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(**inputs) if isinstance(inputs, dict) else model(*inputs)
+    except Exception:  # training will tell
+        return False
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return True
+
+
 def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
     """The network, chosen by its name, or as a class, function or module."""
     if isinstance(chosen, nn.Module):

@@ -96,6 +96,17 @@ class Parts:
             lines.append(f"{split} {size}{origin}{why}")
         return "samples: " + ", ".join(lines)
 
+    def has_target(self, split: str) -> bool:
+        """Whether the samples of a part hold as much as those that train."""
+        part, train = self.part(split), self.part("train")
+        if part is None or isinstance(part, IterableDataset) or isinstance(train, IterableDataset):
+            return True
+        own, other = part[0], train[0]
+        if isinstance(own, Mapping) and isinstance(other, Mapping):
+            return {*other} <= {*own}
+        sizes = [len(item) if isinstance(item, tuple | list) else 1 for item in (own, other)]
+        return sizes[0] >= sizes[1]
+
     def _build(self, split: str) -> Any:
         if split == "predict":
             own = self.own("predict")

@@ -56,5 +56,13 @@ class StatelessSeeding(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """The same for validation."""
-        seed_at(trainer.current_epoch, batch_idx, trainer.global_rank, "val")
+        """The same for validation, in each epoch alike."""
+        seed_at(batch_idx, trainer.global_rank, "eval")
+
+    def on_test_batch_start(self, trainer: pl.Trainer, *place: Any) -> None:
+        """The same for the test."""
+        seed_at(place[2], trainer.global_rank, "eval")
+
+    def on_predict_batch_start(self, trainer: pl.Trainer, *place: Any) -> None:
+        """The same for predictions."""
+        seed_at(place[2], trainer.global_rank, "eval")
