@@ -160,6 +160,64 @@ class TestWhichObject:
         shown = project.run("--model_name", "built:Built", *words, code=2)
         assert "--block nn.Idenity: there is no such name" in shown
 
+    def test_a_function_of_helpers(self, project: Dropped) -> None:
+        """A network that is a function, as lucidrains writes some."""
+        text = """
+            from torch import nn
+
+            class Residual(nn.Module):
+                def __init__(self, dim, fn):
+                    super().__init__()
+                    self.fn = fn
+
+                def forward(self, x):
+                    return self.fn(x) + x
+
+            def FeedForward(dim):
+                return Residual(dim, nn.Linear(dim, dim))
+
+            def Mixer(num_classes):
+                return nn.Sequential(nn.Flatten(), FeedForward(64), nn.Linear(64, num_classes))
+            """
+        project.add(model__odd_name=text)
+        assert project.made("odd_name").startswith("Mixer")
+
+    def test_what_a_folder_exports(self, project: Dropped) -> None:
+        """`import *` takes what `__all__` names; a function is found in any file."""
+        maker = "\n__all__ = ['small']\ndef small(num_classes):\n    return Whole(num_classes)\n"
+        project.add(
+            model__zoo__init="from .nets import *\n",
+            model__zoo__nets=net("Whole", "num_classes") + maker,
+            model__zoo__more="def other(num_classes):\n    from .nets import Whole\n"
+            "    return Whole(num_classes)\n",
+        )
+        assert project.made("zoo:small").startswith("small")
+        assert project.made("zoo:other").startswith("other")
+        assert project.made("zoo:Whole").startswith("Whole")
+
+    def test_names_that_are_paths(self, project: Dropped) -> None:
+        project.add(model__mine=net("Mine"))
+        (project.folder / "model/mine.py").rename(project.folder / "model/mine_v1.0.py")
+        assert "rename it" in project.run("--model_name", "mine_v1.0", code=2)
+        for name in ("mlp.py", "model/mlp.py"):
+            assert "did you mean 'mlp'?" in project.run("--model_name", name, code=2)
+
+    def test_keywords_that_are_passed_on(self, project: Dropped) -> None:
+        """As timm does; and where the source does not tell, what the data knows is told."""
+        body = net("Net", "num_classes=3, in_chans=1")
+        passed = (
+            "\ndef _create(**kwargs):\n    return Net(**kwargs)\n"
+            "\ndef net_small(**kwargs):\n    args = dict(in_chans=1, **kwargs)\n"
+            "    return _create(**args)\n"
+        )
+        unknown = "\ndef any_net(name='a', **kwargs):\n    return {'a': Net}[name](**kwargs)\n"
+        project.add(model__net_small=body + passed, model__any_net=body + unknown)
+        assert project.made("net_small") == "net_small gets from the data: num_classes 10"
+        words = ("--model_name", "any_net", "--loss", "my.loss")
+        project.add(my="def loss(output, target):\n    return output.square().mean()\n")
+        assert "type --model.num_classes 10" in project.run(*words, *ONCE)
+        project.run("--model_name", "any_net", "--model.num_classes", "10", *ONCE)
+
 
 class TestNeighbours:
     """Each file or folder finds its own."""
@@ -232,6 +290,19 @@ class TestNeighbours:
         )
         assert "[48, 1, 8, 8]" in done.stdout, done.stderr
 
+    @pytest.mark.parametrize(
+        ("line", "told"),
+        [
+            ("from data.missing import x", "'data.missing', which is not there"),
+            ("import torchvision.nothing", "which the installed torchvision does not have"),
+            ("import nosuch", "type: uv add nosuch, unless it is a file to copy beside it"),
+            ("from ..above import x", "a relative import leads out of its folder"),
+        ],
+    )
+    def test_what_is_missing(self, project: Dropped, line: str, told: str) -> None:
+        project.add(model__mine=net("Mine", before=f"{line}\n"))
+        assert told in project.run("--model_name", "mine", code=2)
+
     def test_installed_packages_keep_their_names(self, project: Dropped) -> None:
         before = "import json\nimport torchmetrics\nassert json.loads and torchmetrics.Metric\n"
         project.add(
@@ -262,6 +333,9 @@ class TestPrograms:
             ("import pytorch_lightning as pl\ntrainer = pl.Trainer()\ntrainer.fit(None)\n", 3),
             ("if True:\n    while True:\n        optimizer.step()\n", 1),
             ("class Config:\n    args = parser.parse_args()\n", 1),
+            ("class C:\n    def __init__(self):\n        parser.parse_args()\n\nC()\n", 5),
+            ("import sys\nFLAGS(sys.argv)\n", 2),
+            ("import click\n@click.command()\ndef cli():\n    pass\n\ncli()\n", 6),
         ],
     )  # fmt: skip
     def test_told(self, project: Dropped, text: str, line: int) -> None:
@@ -279,6 +353,11 @@ class TestPrograms:
             "def main():\n    parser.parse_args()\n\nif __name__ == '__main__':\n    main()\n",
             "import warnings, sys\nwarnings.filterwarnings('ignore')\nsys.path.append('.')\n",
             "try:\n    import apex\nexcept ImportError:\n    apex = None\n",
+            "class A:\n    def update(self):\n        x.backward()\n\nD = {}\nD.update(a=1)\n",
+            "import sys\nif sys.version_info < (3, 6):\n    sys.exit(1)\n",
+            "import sys\nif len(sys.argv) > 1 and sys.argv[1] == 'debug':\n    pass\n",
+            "ON = True\nif __name__ == '__main__' and ON:\n    parser.parse_args()\n",
+            "MODELS = {'a': dict(pretrained=True, url='x')}\n",
         ],
     )  # fmt: skip
     def test_not_told(self, project: Dropped, text: str) -> None:
@@ -289,17 +368,23 @@ class TestPrograms:
         project.add(
             model__pack__net=net("Net", before="from options import args\n"),
             model__pack__options=program,
+            model__uses__net=net(
+                "Net", before="from opts import Options\nopt = Options().parse()\n"
+            ),
+            model__uses__opts="class Base:\n    def parse(self):\n        return p.parse_args()\n"
+            "\nclass Options(Base):\n    pass\n",
             my_loss=program + "def loss(output, target):\n    return output.sum()\n",
             callbacks__mine=program + "class Mine: ...\n",
             data__mine=program + "class Mine: ...\n",
         )
         for words, file in {
             ("--model_name", "pack.net"): "model/pack/options.py",
+            ("--model_name", "uses"): "model/uses/net.py",
             ("--model_name", "mlp", "--loss", "my_loss.loss"): "my_loss.py",
             ("--model_name", "mlp", "--callbacks+=mine"): "callbacks/mine.py",
             ("--model_name", "mlp", "--dataset", "mine"): "data/mine.py",
         }.items():
-            assert f"error: {file} is a program: line 3 (" in project.run(*words, code=2)
+            assert f"error: {file} is a program: line " in project.run(*words, code=2)
 
 
 DATA = """
@@ -332,6 +417,9 @@ class TestWhatFillsWhat:
             ("[1,6,6]", "img_size, n_channels, num_classes",
              "nn.Sequential(nn.Conv2d(n_channels, num_classes, img_size))",
              "img_size 6, n_channels 1, num_classes 3"),
+            ("[3,6,6]", "img_size: tuple, num_classes, num_channels=(4,)",
+             "nn.Sequential(nn.Flatten(), nn.Linear(3 * img_size[0] * img_size[1], num_classes))",
+             "img_size [6, 6], num_classes 3"),
             ("[4]", "input_size, output_size, hidden=8, scale=1.0",
              "nn.Sequential(nn.Linear(input_size, hidden), nn.Linear(hidden, output_size))",
              "input_size 4, output_size 3"),
@@ -363,6 +451,19 @@ class TestWhatFillsWhat:
         project.add(model__net=text, data__data=DATA)
         shown = project.made("net", "--dataset", "data", "--shape", "[24,7]")
         assert shown == "Net gets from the data: input_size 7, num_classes 3"
+
+    @pytest.mark.parametrize(
+        ("parameters", "layer"),
+        [
+            ("channels", "nn.Sequential(nn.Conv2d(3, channels, 3), nn.Flatten())"),
+            ("num_channels", "nn.Linear(3, num_channels[-1] * len(num_channels))"),
+        ],
+    )
+    def test_a_width_is_not_filled(self, project: Dropped, parameters: str, layer: str) -> None:
+        text = net("Net", parameters, "nn.Identity()").replace("nn.Flatten(), nn.Identity()", layer)
+        project.add(model__net=text, data__data=DATA)
+        words = ("--model_name", "net", "--dataset", "data", "--shape", "[3,6,6]")
+        assert f"Net needs {parameters}; type --model.{parameters}" in project.run(*words, code=2)
 
     def test_what_nobody_can_know_is_asked_for(self, project: Dropped) -> None:
         project.add(model__net=net("Net", "input_size, config, name"), data__data=DATA)
@@ -408,6 +509,65 @@ class TestTextStaysText:
         assert f"Net needs configs; type --model.configs {form}" in shown
         shown = project.run(*words, "--configs", "{num_classes: 10}", code=2)
         assert "configs has no 'sizes'; add sizes: VALUE to it" in shown
+
+    @pytest.mark.parametrize(
+        ("before", "parameter"),
+        [
+            ("class Config:\n    width: int = 3\n    num_classes: int = 10\n", "config: Config"),
+            ("class Config:\n    width: int = 64\n    num_classes: int = 9\n", "config: 'Config'"),
+            ("class Config:\n    width: int = 64\n", "config: Config | None = None"),
+            ("class Config:\n    num_classes: int = 10\n    width: int = 4\n",
+             "config: Config = Config()"),
+        ],
+    )  # fmt: skip
+    def test_a_dataclass(self, project: Dropped, before: str, parameter: str) -> None:
+        before = "from dataclasses import dataclass\n\n@dataclass(frozen=True)\n" + before
+        before = before.replace(" 64\n", " 64\n    num_classes: int = 10\n", "9" not in before)
+        body = net("Net", parameter, "nn.Linear(config.width, config.num_classes)", before)
+        project.add(model__net=body)
+        project.run("--model_name", "net", "--model.config", "{width: 64, num_classes: 10}", *ONCE)
+        shown = project.run("--model_name", "net", "--model.config", "{depth: 1}", code=2)
+        assert "--config: " in shown and "'depth'" in shown
+
+    def test_a_namespace(self, project: Dropped) -> None:
+        body = net(
+            "Net",
+            "args: argparse.Namespace",
+            "nn.Linear(vars(args)['width'], args.num_classes)",
+            "import argparse\n",
+        )
+        words = ("--model_name", "net", "--args", "{width: 64, num_classes: 10}")
+        project.add(model__net=body).run(*words, *ONCE)
+        shown = project.run("--model_name", "net", "--args.width", "64", code=2)
+        assert "type --args '{width: 64}'" in shown
+
+    @pytest.mark.parametrize("parameter", ["act", "act=None", "act: Callable | None = None"])
+    def test_a_class(self, project: Dropped, parameter: str) -> None:
+        """Of a parameter that is called; what is no such name is told."""
+        body = net(
+            "Net",
+            f"{parameter}, num_classes=10" if "=" in parameter else "act, num_classes",
+            "(act or nn.ReLU)() if act is None else act(), nn.Linear(64, num_classes)",
+            "from typing import Callable\n",
+        )
+        project.add(model__net=body)
+        for name in ("nn.Tanh", "Tanh", "torch.nn.Tanh"):
+            project.run("--model_name", "net", "--act", name, *ONCE)
+        for name in ("nn.Tahn", "Tahn"):
+            shown = project.run("--model_name", "net", "--act", name, code=2)
+            assert f"--act {name}: there is no such name; did you mean 'Tanh'?" in shown
+        if parameter == "act":
+            assert "type --model.act CLASS" in project.run("--model_name", "net", code=2)
+
+    def test_a_member(self, project: Dropped) -> None:
+        before = "import enum\n\nclass Norm(enum.Enum):\n    LAYER = 'layer'\n    BATCH = 'batch'\n"
+        layers = "nn.Linear({Norm.LAYER: 64}[norm], num_classes)"
+        body = net("Net", "norm: Norm = Norm.BATCH, num_classes=10", layers, before)
+        project.add(model__net=body)
+        for name in ("LAYER", "layer"):
+            project.run("--model_name", "net", "--norm", name, *ONCE)
+        shown = project.run("--model_name", "net", "--norm", "layr", code=2)
+        assert "--norm layr: no member of Norm; did you mean 'LAYER'?" in shown
 
 
 class TestBareNames:

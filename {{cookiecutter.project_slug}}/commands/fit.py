@@ -131,6 +131,7 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         load_weights(job.model, path)
     if not job.data.parts.has_target("test"):
         say("the test part holds no target and is not tested; type python main.py predict")
+        results |= job.trainer.validate(job.model, job.data, verbose=False)[0]
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
         results |= job.trainer.test(job.model, job.data, verbose=False)[0]
     job.report(results, job.folder and job.folder / "metrics.json")

@@ -1,6 +1,7 @@
 """How a command ends: in a line, with an exit code."""
 
 import gc
+import importlib.util
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,11 @@ def answered(command: Callable[[], Any]) -> int:
     except ModuleNotFoundError as error:
         complain(f"error: {_missing(error)}")
         return 2
+    except ImportError as error:
+        if "beyond top-level" not in str(error):
+            raise
+        complain(f"error: a relative import leads out of its folder ({error}); drop in the whole")
+        return 2
     except RunError as error:
         complain(f"error: {error}")
         return 1
@@ -51,5 +57,11 @@ def _missing(error: ModuleNotFoundError) -> str:
         file = Path(frame.filename)
         if file.is_relative_to(ROOT) and not file.is_relative_to(ROOT / "core"):
             where = f"{file.relative_to(ROOT)}, line {frame.lineno}, needs"
-    hint = f"type: uv add {error.name.partition('.')[0]}"
-    return f"{where} the module '{error.name}', which is not installed; {hint}"
+    top, _, rest = error.name.partition(".")
+    if (ROOT / top).is_dir() or (ROOT / f"{top}.py").is_file():
+        return f"{where} the module '{error.name}', which is not there; copy it, too"
+    if rest and importlib.util.find_spec(top):
+        return f"{where} the module '{error.name}', which the installed {top} does not have"
+    hint = f"type: uv add {top}"
+    beside = f", unless it is a file to copy beside it: {top}.py" if "line" in where else ""
+    return f"{where} the module '{error.name}', which is not installed; {hint}{beside}"

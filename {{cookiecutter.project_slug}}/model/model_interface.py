@@ -159,20 +159,23 @@ class MInterface(pl.LightningModule):
         inputs, _ = self.split_batch(batch)
         return self(**inputs) if isinstance(inputs, dict) else self(*inputs)
 
-    def step(self, batch: Any, stage: str) -> Tensor | dict[str, Any]:
+    def step(self, batch: Any, stage: str) -> dict[str, Any]:
         """What is done with one batch; a network with a method `step(batch, stage)` is asked.
+
+        That, and whatever overrides this, may return a scalar, too, which is the loss.
 
         Args:
             batch: Of the dataset.
             stage: `train`, `val` or `test`.
 
         Returns:
-            The loss, a scalar, or a dict with it as `loss`, and as you like: `output` and `target`,
-            (B, …), for the metrics; `size`, what the means of the epoch are divided by, the samples
-            by default; and further scalars, which are logged by their names.
+            `loss`, a scalar; and as you like `output` and `target`, (B, …), for the metrics;
+            `size`, what the means of the epoch are divided by, the samples by default; and further
+            scalars, which are logged by their names.
         """
         if self._has_step:
-            return self.net.step(batch, stage)  # type: ignore[operator]
+            found = self.net.step(batch, stage)  # type: ignore[operator]
+            return dict(found) if isinstance(found, Mapping) else {"loss": found}
         inputs, target = self.split_batch(batch)
         output = self(**inputs) if isinstance(inputs, dict) else self(*inputs)
         return self.comparison(output, target)
@@ -200,6 +203,9 @@ class MInterface(pl.LightningModule):
         count = len(batch) - 1
         if not any(p.kind is p.VAR_POSITIONAL for p in self._inputs):
             count = max(1, len(required))
+        if len(batch) < count:
+            takes, holds = ", ".join(p.name for p in required), f"{len(batch)} items"
+            raise UsageError(f"{type(self.net).__name__} takes {takes}; a batch holds {holds}")
         target = batch[count] if len(batch) > count else None
         return tuple(batch[: len(self._inputs) if self.loss is None else count]), target
 
@@ -227,7 +233,7 @@ class MInterface(pl.LightningModule):
         return inputs, target
 
     def _measured(self, stage: str, batch: Any) -> Tensor:
-        found = self.step(batch, stage)
+        found: Any = self.step(batch, stage)
         found = dict(found) if isinstance(found, Mapping) else {"loss": found}
         loss = found["loss"]
         if "size" not in found:

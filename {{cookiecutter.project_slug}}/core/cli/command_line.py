@@ -14,12 +14,18 @@ from core.cli.options import LISTS, SECTIONS, SELECTORS, Options, Text, own_para
 from core.cli.source import REQUIRED
 from core.errors import UsageError
 from core.runs.folders import find_folder, requeued
+from core.runs.processes import say
 
 # What makes no difference to network and data: it may be changed when a run goes on.
 _FREE = (
     *("trainer.", "callbacks", "stop_early", "checkpoint", "loggers", "num_workers", "on_device"),
     *("compile", "channels_last", "float32_matmul_precision", "resume", "profile", "auto_batch"),
 )
+# What others call it.
+_COMMON = {
+    **{"learning_rate": "lr", "bs": "batch_size", "wd": "weight_decay", "model": "model_name"},
+    **{"epochs": "trainer.max_epochs", "gpus": "trainer.devices", "workers": "num_workers"},
+}
 Pairs = list[tuple[str, Text]]  # of option and value
 
 
@@ -212,6 +218,14 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
         section, _, inner = bare.rpartition(".")
         words = {key.rpartition(".")[2]: key for key in options.known()}
         hint = suggest(bare, [*options.known(), *words], "; see --help")
+        if bare in _COMMON and _COMMON[bare] in options.known():
+            hint = f"; did you mean '{_COMMON[bare]}'?"
+        if section.rpartition(".")[2] in words:
+            hint = f"; type --{section} '{{{inner}: {value}}}'"
+        opened = next((g for g in options.groups if g.section == "model" and g.is_open), None)
+        if opened and not section:
+            name = opened.target.partition(":")[2]
+            hint += f" ({name} takes **kwargs: type --model.{bare} if it knows that)"
         if bare.partition(".")[0] in options.idle:
             network = options.targets["model"].partition(":")[2]
             hint = f"; {network} is a LightningModule, which does that by itself"
@@ -221,6 +235,11 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
         elif section and inner in words:
             hint = f"; did you mean '{inner}'?"
         raise UsageError(f"--{bare}: the chosen classes have no such option{hint}")
+    others = [
+        k for k in options.known() if k.endswith(f".{bare}") and k.startswith(("model.", "data."))
+    ]
+    if keys == [bare] and others:
+        say(f"--{bare} is this project's; that of {others[0].partition('.')[0]} is --{others[0]}")
     for key in keys:
         try:
             (options.add if name != bare else options.set)(key, value, f"--{key} {value}")

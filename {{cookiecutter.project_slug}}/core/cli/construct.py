@@ -5,7 +5,9 @@ import functools
 import importlib
 import inspect
 import sys
+import typing
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -113,8 +115,15 @@ def construct(target: Any, arguments: dict[str, Any], section: str = "", module:
     for name in (module, own):
         scope |= vars(sys.modules[name]) if name in sys.modules else {}
     fixed = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if module:  # a dataclass of which nothing was chosen
+        kinds = {p.name: _dataclass(p, scope) for p in fixed if p.default is p.empty}
+        ready = {n: k for n, k in kinds.items() if k and not any(map(_is_required, fields(k)))}
+        arguments = {n: {} for n in ready} | arguments
     if missing := [p.name for p in fixed if p.default is p.empty and p.name not in arguments]:
-        made = [n for n, f in scope.items() if inspect.isfunction(f) and f.__module__ == own]
+        functions: list[Any] = [*filter(inspect.isfunction, scope.values())]
+        made = [
+            f.__name__ for f in functions if f.__module__ == own and title in f.__code__.co_names
+        ]
         makers = [f"{own.partition('.')[2]}:{n}" for n in made if n[0] != "_" and n != "test"]
         hint = f", or choose one of: {', '.join(makers)}" if makers else ""
         prefix = f"--{section}." if section else "--"
@@ -130,9 +139,26 @@ def construct(target: Any, arguments: dict[str, Any], section: str = "", module:
 
 
 def _form(module: str, name: str) -> str:
-    """How a value is typed; of what is used by attribute, which there are."""
+    """How a value is typed: a class by name; of what is used by attribute, which there are."""
+    if is_called(module, name):
+        return "CLASS"
     used = attributes_of(module, name)
     return f"'{{{', '.join(f'{attribute}: VALUE' for attribute in used)}}}'" if used else "VALUE"
+
+
+def _dataclass(parameter: inspect.Parameter, scope: dict[str, Any]) -> Any:
+    """The dataclass that is a parameter's type; None if it has another."""
+    kind = parameter.annotation
+    if isinstance(kind, str):
+        kind = scope.get(kind.replace("Optional[", "").strip("] ").partition(" |")[0])
+    for inner in (kind, type(parameter.default), *typing.get_args(kind)):
+        if isinstance(inner, type) and is_dataclass(inner):
+            return inner
+    return None
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.init and field.default is MISSING and field.default_factory is MISSING
 
 
 def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) -> Any:
@@ -154,24 +180,56 @@ def _meant(value: Any, parameter: Any, scope: dict[str, Any], module: str) -> An
     """What a string stands for where the parameter takes no string, and a mapping of attributes."""
     if parameter is None or not isinstance(value, str | dict):
         return value
-    default, kind, empty = parameter.default, parameter.annotation, parameter.empty
     if isinstance(value, dict):
-        is_asked = module and kind is empty and attributes_of(module, parameter.name)
-        return Attributes(value, parameter.name) if is_asked else value
+        return _filled(value, parameter, scope) if module else value
+    name, default, kind = parameter.name, parameter.default, parameter.annotation
     kind = scope.get(kind) if isinstance(kind, str) else kind
     kind = type(default) if isinstance(default, Enum) else kind
     if kind is Path:
         return Path(value)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind.__members__.get(value, value)
-    is_open = default is empty and kind is empty and module
-    if is_open or (default is not empty and callable(default)):
-        found = _object(value, scope)
-        first, dot, _ = value.partition(".")
-        if found is None and dot and isinstance(scope.get(first), ModuleType):
-            raise UsageError(f"--{parameter.name} {value}: there is no such name; type nn.NAME")
-        return value if found is None else found
-    return value
+        members = kind.__members__ | {str(member.value): member for member in kind}
+        if value not in members:
+            hint = suggest(value, members, f"; choose one of: {', '.join(kind.__members__)}")
+            raise UsageError(f"--{name} {value}: no member of {kind.__name__}{hint}")
+        return members[value]
+    empty = parameter.empty
+    takes_object = default is not empty and callable(default)
+    if module and not takes_object:
+        text = str(parameter.annotation)
+        is_open = kind is empty or "Callable" in text or "Module" in text or "type" in text.lower()
+        takes_object = is_open and is_called(module, name)
+        if not takes_object and not (is_open and default in (empty, None)):
+            return value
+    elif not takes_object:
+        return value
+    found = _object(value, scope)
+    if found is None and takes_object:
+        found = getattr(scope["nn"], value, None)
+    first, dot, last = value.partition(".")
+    is_in_module = bool(dot) and isinstance(scope.get(first), ModuleType)
+    if found is None and (is_in_module or (takes_object and module)):
+        own = [n for n, v in scope.items() if inspect.isclass(v) or inspect.isfunction(v)]
+        there = dir(scope[first]) if is_in_module else [*own, *dir(scope["nn"])]
+        hint = suggest(last or value, there, "; type it in full, as package.Name")
+        raise UsageError(f"--{name} {value}: there is no such name{hint}")
+    return value if found is None else found
+
+
+def _filled(value: dict[str, Any], parameter: inspect.Parameter, scope: dict[str, Any]) -> Any:
+    """A mapping as the dataclass that is asked for, or with attributes where they are used."""
+    name, default = parameter.name, parameter.default
+    if kind := _dataclass(parameter, scope):
+        if is_dataclass(default) and not isinstance(default, type):
+            value = {f.name: getattr(default, f.name) for f in fields(default)} | value
+        try:
+            return kind(**value)
+        except TypeError as error:
+            raise UsageError(f"--{name}: {error}") from error
+    is_mapping = parameter.annotation in (dict, Mapping) or "dict" in str(parameter.annotation)
+    if is_mapping or not attributes_of(str(scope["__name__"]), name):
+        return value
+    return _attributes(value, name)
 
 
 def _object(name: str, scope: dict[str, Any]) -> Any:
@@ -189,15 +247,20 @@ def _object(name: str, scope: dict[str, Any]) -> Any:
 class Attributes(dict[str, Any]):
     """A mapping whose values are attributes, too: `configs.seq_len`."""
 
-    def __init__(self, values: dict[str, Any], name: str) -> None:
-        super().__init__(values)
-        self._name = name
+    option = ""
 
-    def __getattr__(self, attribute: str) -> Any:
-        if attribute.startswith("__") or attribute not in self:
-            raise _Missing(f"--{self._name} has no '{attribute}'; add {attribute}: VALUE to it")
-        value = self[attribute]
-        return Attributes(value, f"{self._name}.{attribute}") if isinstance(value, dict) else value
+    def __init__(self, values: dict[str, Any]) -> None:
+        inner = ((n, _attributes(v, f"{self.option}.{n}")) for n, v in values.items())
+        super().__init__(inner)
+        self.__dict__ = self
+
+    def __getattr__(self, attribute: str) -> Any:  # for what is not there
+        raise _Missing(f"--{self.option} has no '{attribute}'; add {attribute}: VALUE to it")
+
+
+def _attributes(value: Any, option: str) -> Any:
+    is_mapping = isinstance(value, dict)
+    return type("Attributes", (Attributes,), {"option": option})(value) if is_mapping else value
 
 
 class _Missing(UsageError, AttributeError):
@@ -212,6 +275,14 @@ def attributes_of(module: str, name: str) -> list[str]:
     nodes.sort(key=lambda node: (node.lineno, node.col_offset))
     names = [n.attr for n in nodes if isinstance(n.value, ast.Name) and n.value.id == name]
     return [n for n in dict.fromkeys(names) if not hasattr(dict, n)]
+
+
+@functools.cache
+def is_called(module: str, name: str) -> bool:
+    """Whether a file calls whatever has a name, such as `block(64, 64)`."""
+    found = read(module)
+    calls = [n.func for n in ast.walk(found.tree) if isinstance(n, ast.Call)] if found else []
+    return any(ast.unparse(function) in (name, f"self.{name}") for function in calls)
 
 
 def is_plain(value: Any) -> bool:

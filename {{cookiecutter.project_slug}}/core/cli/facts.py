@@ -49,17 +49,25 @@ def meant(target: str, parameter: Parameter, fact: str, value: Any) -> Iterator[
     A recurrent layer takes the last dimension; a linear one too, or all of them where the network
     flattens; what is counted, multiplied or taken apart is the shape itself.
     """
+    if fact == "image_size" and isinstance(value, list | tuple):
+        yield from [value[-1]] if len({*value[-2:]}) == 1 else []
+        yield [*value[-2:]]
+        return
+    name, is_sure = parameter.name, parameter.name in (fact, *KNOWN.get(fact, ()))
+    if not is_sure and fact in ("in_channels", "input_size") and _is_output(target, name):
+        return
+    if not is_sure and fact == "in_channels" and _is_list(target, name):
+        return
     if fact != "input_size" or not isinstance(value, list | tuple):
         yield value
         return
-    found = definition(target)
-    calls = [n for n in ast.walk(found.node) if isinstance(n, ast.Call)] if found else []
+    found, calls = definition(target), _calls(target)
     named = {_last(call.func) for call in calls}
     takers = {
         _last(call.func)
         for call in calls
         for argument in (*call.args, *(k.value for k in call.keywords))
-        if ast.unparse(argument) == parameter.name
+        if ast.unparse(argument) == name
     }
     shape, is_sized = [*value], bool(takers & {*_SIZED})
     if takers & {*_RECURRENT}:
@@ -68,8 +76,25 @@ def meant(target: str, parameter: Parameter, fact: str, value: Any) -> Iterator[
         yield math.prod(shape) if named & {*_FLATTEN} else shape[-1]
     elif len(shape) == 1 and not is_sized:
         yield shape[0]
-    if is_sized or parameter.type is not Any or _is_taken_apart(found, parameter.name):
+    if is_sized or parameter.type is not Any or _is_taken_apart(found, name):
         yield shape
+
+
+def _is_output(target: str, name: str) -> bool:
+    """Whether a layer returns so many values: a width that the network chooses."""
+    pairs = [[*map(ast.unparse, call.args[:2])] for call in _calls(target)]
+    return any(len(pair) == 2 and pair[1] == name != pair[0] for pair in pairs)
+
+
+def _is_list(target: str, name: str) -> bool:
+    """Whether it is one of several."""
+    takers = {_last(call.func) for call in _calls(target) if name in map(ast.unparse, call.args)}
+    return "len" in takers or _is_taken_apart(definition(target), name)
+
+
+def _calls(target: str) -> list[ast.Call]:
+    found = definition(target)
+    return [node for node in ast.walk(found.node) if isinstance(node, ast.Call)] if found else []
 
 
 def _last(function: ast.expr) -> str:

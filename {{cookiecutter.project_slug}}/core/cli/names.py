@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from core import ROOT
 from core.cli import objects, programs
@@ -84,6 +85,13 @@ def suggest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"; did you mean '{near[close[0]]}'?" if close else otherwise
 
 
+def listed(names: Iterable[str], most: int = 30) -> str:
+    """Names in a line, not too many."""
+    every = [*names]
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
 def files(kind: str) -> list[str]:
     """The names that can be chosen from the folder of a kind, sorted."""
     folder = ROOT / KINDS[kind].folder
@@ -127,6 +135,18 @@ def locate(kind: str, name: str) -> str:
     """
     about = KINDS[kind]
     file, _, wanted = name.partition(":")
+    place = ROOT / about.folder / file
+    if (
+        about.folder
+        and "." in file
+        and (place.is_dir() or place.with_name(f"{place.name}.py").exists())
+    ):
+        raise UsageError(
+            f"--{kind} {name}: Python imports nothing with a dot in its name; rename it"
+        )
+    if about.folder and re.search(r"\.py$|/", file):  # a path
+        hint = suggest(Path(file).stem, files(kind), f"; choose one of: {listed(files(kind))}")
+        raise UsageError(f"--{kind} {name}: expected a name, not a path{hint}")
     if about.folder and file.partition(".")[0] in files(kind):
         return _dropped_in(kind, name)
     if wanted and file in about.libraries:
@@ -138,9 +158,7 @@ def locate(kind: str, name: str) -> str:
         if plain(name) in (plain(short), plain(target.partition(":")[2])):
             return target
     known = [*files(kind), *classes] if about.folder else [*classes]
-    every = choices(kind)
-    listed = ", ".join(every if len(every) < 40 else [*every[:40], "…"])
-    hint = suggest(file, known, f"; choose one of: {listed}")
+    hint = suggest(file, known, f"; choose one of: {listed(choices(kind))}")
     library = "".join(about.modules[:1]).partition(".")[0]
     missing = (
         f"there is no {about.folder}/{file}.py"
@@ -188,7 +206,7 @@ def _dropped_in(kind: str, name: str) -> str:
         programs.check(found[0].partition(":")[0])
         return found[0]
     known = [target.partition(".")[2] for target in found or objects.there(path)]
-    hint = f"choose one of: {', '.join(known)}" if known else f"write a class {objects.camel(file)}"
+    hint = f"choose one of: {listed(known)}" if known else f"write a class {objects.camel(file)}"
     what = f"'{wanted}'" if wanted else f"class {objects.camel(file)}"
     meant = suggest(wanted, [*names, *map(section, known)], f"; {hint}")
     raise UsageError(f"{option}: {place} has no {what}{meant}")

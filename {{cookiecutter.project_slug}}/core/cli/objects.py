@@ -47,15 +47,29 @@ def choose(path: str, bases: tuple[str, ...], wanted: str = "") -> list[str]:
         here = here or every  # a file that only passes on what others define
         nets = {n: d for n, d in here.items() if derives(d, bases)}
         makers = {n: d for n, d in here.items() if _is_maker(n, d)}
-        if free := unused(nets) or unused(makers):
+        if free := _free(nets, makers):
             return [f"{path}:{n}" for n in free]
-    nets = there(path, bases)
+    nets = there(path, () if wanted else bases)
     same = [target for target in nets if plain(target.partition(":")[2]) == plain(wanted or name)]
     return same if same or wanted else unused(nets)
 
 
+def _free(nets: Named, makers: Named) -> list[str]:
+    """The classes that no other uses; in place of one that nobody can make, what makes it."""
+    free = unused(nets)
+    if free and not all(_needs_more(nets[name]) for name in free):
+        return free
+    ids = {_id(nets[name]) for name in free}
+    using = {n: d for n, d in makers.items() if not ids or ids & _used(d)}
+    found = unused(using)
+    return found if len(found) == 1 else [*found, *free]
+
+
 def there(path: str, bases: tuple[str, ...] = ("",)) -> Named:
-    """The classes in a file, or in all files of a folder, by `module:Object`."""
+    """The classes in a file, or in all files of a folder, by `module:Object`.
+
+    Those that derive from what one of the names begins; without a name all, and functions, too.
+    """
     folder, found = ROOT.joinpath(*path.split(".")), Named()
     files = (
         sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_name(f"{folder.name}.py")]
@@ -66,7 +80,9 @@ def there(path: str, bases: tuple[str, ...] = ("",)) -> Named:
         with contextlib.suppress(SyntaxError):  # of what need not be read
             if not any(part.startswith((".", "test")) for part in parts) and (module := read(name)):
                 here = {n: Definition(module, module.bindings[n]) for n in module.defined()}
-                found |= {f"{name}:{n}": d for n, d in here.items() if derives(d, bases)}
+                found |= {
+                    f"{name}:{n}": d for n, d in here.items() if not bases or derives(d, bases)
+                }
     return found
 
 

@@ -255,6 +255,11 @@ class Options:
         if filled:
             text = ", ".join(f"{name} {value}" for name, value in filled.items())
             say(f"{group.target.partition(':')[2]} gets from the data: {text}")
+        told_of = {n: next(iter(told(n)), None) for n in ("num_classes", "in_channels")}
+        others = {n: v for n, v in told_of.items() if v is not None and n not in group.parameters}
+        if group.is_open and others and not filled:
+            text = " and ".join(f"--{section}.{name} {value}" for name, value in others.items())
+            say(f"{group.target.partition(':')[2]} takes **kwargs; if it knows them, type {text}")
 
     def set(self, key: str, value: Any, origin: str = "") -> None:
         """Checks and sets one option; a value that does not fit its type is a UsageError.

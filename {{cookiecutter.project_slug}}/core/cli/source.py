@@ -5,11 +5,12 @@ class; its `signature()` are the constructor's parameters with types, defaults a
 """
 
 import ast
+import contextlib
 import functools
 import importlib.util
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,14 +108,24 @@ class Module:
         yield from (name for name in self.bindings if name != "*")
         for star in self.stars:
             if (module := read(star)) is not None:
-                yield from module.names()
+                yield from module.exported()
+
+    def exported(self) -> list[str]:
+        """The names that `import *` takes from the file."""
+        with contextlib.suppress(ValueError, TypeError, SyntaxError):
+            return (
+                [*ast.literal_eval(self.bindings["__all__"])]
+                if "__all__" in self.bindings
+                else [name for name in self.names() if not name.startswith("_")]
+            )
+        return [*self.names()]
 
     def binding(self, name: str) -> Any:
         """What a name is bound to, here or in a file whose names are all imported; else None."""
         if name in self.bindings:
             return self.bindings[name]
-        files = (read(star) for star in self.stars)
-        return next((found for file in files if file and (found := file.binding(name))), None)
+        files = [file for star in self.stars if (file := read(star)) and name in file.exported()]
+        return next((found for file in files if (found := file.binding(name))), None)
 
 
 def _top_level(body: list[Any]) -> Iterator[ast.stmt]:
@@ -176,7 +187,8 @@ class Definition:
             return None if rest else Definition(module, bound)
         if rest and (found := Definition.find(f"{module_name}.{name}", rest)):
             return found
-        return next((d for star in module.stars if (d := Definition.find(star, dotted))), None)
+        stars = (s for s in module.stars if (file := read(s)) and name in file.exported())
+        return next((d for star in stars if (d := Definition.find(star, dotted))), None)
 
     def resolve(self, expression: ast.expr) -> "Definition | None":
         """What a name such as `nn.Module` means in this file."""
@@ -262,19 +274,31 @@ class Definition:
     ) -> tuple[dict[str, Parameter], bool]:
         """What reaches others through **kwargs, and whether there is more that can't be told."""
         found: dict[str, Parameter] = {}
+        merged: dict[str, set[str | None]] = {kwargs: set()}  # dict(a=1, **kwargs), too, by name
+        for node in ast.walk(function):
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as made):
+                    merged |= (
+                        {name: {k.arg for k in made.keywords}} if _merges(made, merged) else {}
+                    )
         for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
             callee = ast.unparse(call.func)
+            inner = [k.value for k in call.keywords if k.arg is None]
+            if callee == "dict":
+                continue
             if callee in (f"{kwargs}.get", f"{kwargs}.pop"):
                 name, *default = [self._literal(argument) for argument in call.args]
                 value = default[0] if default else None
                 found[name] = Parameter(name, _type_of(value), value, forwarded=True)
-            if any(k.arg is None and ast.unparse(k.value) == kwargs for k in call.keywords):
+            if any(ast.unparse(value) in merged or _merges(value, merged) for value in inner):
                 is_super = callee.startswith("super(") and isinstance(self.node, ast.ClassDef)
                 target = self.resolve(call.func)
                 if not is_super and target is None:
                     return found, True
                 signature = target.signature() if target else self._of_bases()
                 given = {k.arg for k in call.keywords}
+                given |= {k.arg for v in inner if isinstance(v, ast.Call) for k in v.keywords}
+                given = given.union(*(merged.get(ast.unparse(v), ()) for v in inner))
                 given |= {*[*signature.parameters][: len(call.args)], *found}
                 more = {n: p for n, p in signature.parameters.items() if n not in given}
                 found |= {n: replace(p, forwarded=True) for n, p in more.items()}
@@ -313,6 +337,13 @@ class Definition:
             case ast.Tuple(elts=elements):
                 return tuple(self._type(element) for element in elements)
         return Any
+
+
+def _merges(node: ast.expr, names: Container[str]) -> bool:
+    """Whether it is `dict(…, **kwargs)`."""
+    is_dict = isinstance(node, ast.Call) and ast.unparse(node.func) == "dict"
+    inner = [k.value for k in getattr(node, "keywords", []) if k.arg is None]
+    return is_dict and any(ast.unparse(value) in names for value in inner)
 
 
 def definition(target: str) -> Definition | None:

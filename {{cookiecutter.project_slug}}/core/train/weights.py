@@ -43,12 +43,12 @@ def warm_start(model: torch.nn.Module, file: Path) -> None:
     say(text + f"; not {', '.join(left)}" * bool(left))
 
 
-def _tensors(content: dict[str, Any]) -> Tensors:
-    """Names and tensors, wherever they are in a file."""
+def _tensors(content: Mapping[Any, Any]) -> Tensors:
+    """Names and tensors, wherever most of them are in a file."""
     inner = {n: v for n, v in content.items() if isinstance(v, Mapping)}
-    parts = [content, *(inner[n] for n in _KEYS if n in inner), *inner.values()]
-    tensors = ({n: v for n, v in part.items() if isinstance(v, Tensor)} for part in parts)
-    return next(filter(None, tensors), {})
+    parts = [_tensors(inner[n]) for n in dict.fromkeys([*_KEYS, *inner]) if n in inner]
+    own = {n: v for n, v in content.items() if isinstance(v, Tensor) and isinstance(n, str)}
+    return max([own, *parts], key=len)
 
 
 def _best(own: Tensors, found: Tensors) -> list[tuple[str, str]]:
