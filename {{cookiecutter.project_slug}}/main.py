@@ -73,7 +73,7 @@ def build_model(options: Options, data: DInterface) -> pl.LightningModule:
 
     from model import MInterface
 
-    options.offer("model", data.published)
+    options.offer(data.published)
     network, settings = load(options.targets["model"]), options.of("MInterface")
     place, model_args = options.targets["model"].partition(":")[0], options.section("model")
     if not isinstance(network, type) or not issubclass(network, pl.LightningModule):

@@ -16,6 +16,8 @@ from core.train.batches import base
 
 def predict(job: Job, **which: str) -> None:
     """Write what a run's weights make of the data, by default the test set, to predictions.csv."""
+    if any(change.startswith("dataset=") for change in job.options.changed):
+        job.data.parts.take_whole()  # new data has no part of its own that trained
     file = job.file("predictions.csv", use(job, **which))
     outputs: Any = job.trainer.predict(job.model, job.data)
     save_predictions(job, outputs, file)
@@ -77,8 +79,11 @@ def file_names(part: Any) -> list[str]:
     if isinstance(part, IterableDataset):
         return []
     indices = part.indices if isinstance(part, Subset) else range(len(part))
-    if samples := getattr(base(part), "samples", None):
-        return [str(samples[index][0]) for index in indices]
+    samples = getattr(base(part), "samples", None)
+    if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
+        known = [samples[index] for index in indices]
+        if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
+            return [str(sample[0]) for sample in known]
     item = part[0]
     is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
     return [part[index][-1] for index in range(len(part))] if is_named else []

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -155,9 +156,11 @@ class DInterface(pl.LightningDataModule):
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
         dataset = base(self.parts.any())
         names = (n for n in (name, *KNOWN.get(name, ())) if hasattr(dataset, n))
-        yield from (getattr(dataset, n) for n in names)
-        if name == "num_classes" and hasattr(dataset, "classes"):
-            yield len(dataset.classes)
+        for value in (getattr(dataset, n) for n in names):
+            yield value.tolist() if isinstance(value, Tensor | np.ndarray) else value
+        classes = getattr(dataset, "classes", None) if name == "num_classes" else None
+        if classes is not None:
+            yield classes if isinstance(classes, int) else len(classes)
         if name in ("in_channels", "input_size", "image_size"):
             batch = self.sample()
             values = [*batch.values()] if isinstance(batch, dict) else batch

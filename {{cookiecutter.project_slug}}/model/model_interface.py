@@ -241,7 +241,8 @@ class MInterface(pl.LightningModule):
             found["size"] = lengths[0] if lengths else 1
         for scores in (self.train_scores, self.val_scores, self.test_scores):
             scores.make(found.get("output"), found.get("target"))
-        getattr(self, f"{stage}_scores").add({**found, "loss": found.pop("mean", loss)})
+        found["loss"] = found.pop("_mean", loss)
+        getattr(self, f"{stage}_scores").add(found)
         return loss
 
     def on_train_epoch_end(self) -> None:

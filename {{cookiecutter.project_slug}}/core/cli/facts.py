@@ -25,14 +25,18 @@ _REQUIRED = {
         "input_shape",
     ),
 }
+_LOSS = {"weight": "class_weights", "pos_weight": "pos_weight", "ignore_index": "ignore_index"}
 _RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 _FLATTEN = ("Flatten", "flatten", "view", "reshape", "ravel")
 _SIZED = ("prod", "len", "tuple", "list", "zeros", "randn", "rand", "ones")
 
 
-def asked(parameter: Parameter) -> list[str]:
-    """The facts that a network's parameter may ask for, the likeliest first."""
+def asked(parameter: Parameter, section: str = "model") -> list[str]:
+    """The facts that a parameter of the network, or loss, may ask for, the likeliest first."""
     is_open = parameter.default is REQUIRED
+    if section == "loss_args":
+        known = _LOSS.get(parameter.name)
+        return [known] if known else [parameter.name] * is_open
     tables = (KNOWN, _REQUIRED) if is_open else (KNOWN,)
     meant = [n for table in tables for n, more in table.items() if parameter.name in (n, *more)]
     return [parameter.name] * (is_open or bool(meant)) + [n for n in meant if n != parameter.name]

@@ -229,19 +229,27 @@ class Options:
         part.write_text(text, encoding="utf-8")
         part.replace(file)
 
-    def offer(self, section: str, told: Callable[[str], Iterable[Any]]) -> None:
-        """Sets what the user left open in a section and the data tells, and says what it was.
+    def offer(self, told: Callable[[str], Iterable[Any]]) -> None:
+        """Sets what the user left open and the data tells, and says what it was.
 
         Args:
-            section: That of a network.
             told: Gives what the data says of a fact, such as `num_classes`, the surest first.
         """
-        [group] = [g for g in self.groups if g.section == section]
+        for group in [g for g in self.groups if g.section in ("model", "loss_args")]:
+            self._offer(group, told)
+        kind = self.known().get("task", Parameter("task")).type
+        task = next((value for value in told("task") if value in literals(kind)), None)
+        if task and "task" not in self.values:
+            self.set("task", task)
+            say(f"the data is for the task {task}")
+
+    def _offer(self, group: Group, told: Callable[[str], Iterable[Any]]) -> None:
+        section, title = group.section, group.target.partition(":")[2]
         given = {n: None for n in group.parameters if f"{section}.{n}" in self.values}
 
         def known(name: str) -> Iterator[Any]:
             parameter = group.parameters[name]
-            for fact in facts.asked(parameter):
+            for fact in facts.asked(parameter, section):
                 for value in told(fact):
                     yield from facts.meant(group.target, parameter, fact, value)
 
@@ -254,12 +262,12 @@ class Options:
             self.set(f"{section}.{name}", value)
         if filled:
             text = ", ".join(f"{name} {value}" for name, value in filled.items())
-            say(f"{group.target.partition(':')[2]} gets from the data: {text}")
-        told_of = {n: next(iter(told(n)), None) for n in ("num_classes", "in_channels")}
-        others = {n: v for n, v in told_of.items() if v is not None and n not in group.parameters}
-        if group.is_open and others and not filled:
-            text = " and ".join(f"--{section}.{name} {value}" for name, value in others.items())
-            say(f"{group.target.partition(':')[2]} takes **kwargs; if it knows them, type {text}")
+            say(f"{title} gets from the data: {text}")
+        elif group.is_open and section == "model":
+            sure = {n: next(iter(told(n)), None) for n in ("num_classes", "in_channels")}
+            typed = [f"--model.{n} {v}" for n, v in sure.items() if v and n not in group.parameters]
+            if typed:
+                say(f"{title} takes **kwargs; if it knows them, type {' '.join(typed)}")
 
     def set(self, key: str, value: Any, origin: str = "") -> None:
         """Checks and sets one option; a value that does not fit its type is a UsageError.

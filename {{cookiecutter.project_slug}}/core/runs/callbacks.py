@@ -87,6 +87,9 @@ def make_callbacks(
 
 
 def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) -> pl.Callback:
+    if isinstance(target, type) and issubclass(target, (cb.LearningRateFinder, cb.BatchSizeFinder)):
+        why = "it would train otherwise than is recorded, and search again when the run goes on"
+        raise UsageError(f"--callbacks {name}: {why}; try values by hand")
     arguments = offer(parameters(target), given, facts)
     if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
         with lightning.refused(title=f"--callbacks {name}"):

@@ -38,7 +38,8 @@ class Comparison:
         self.name, function = type(net).__name__, getattr(loss, "func", loss)
         self.title = getattr(function, "__name__", type(loss).__name__)
         self.is_plain = isinstance(loss, nn.modules.loss._Loss)  # of torch: compares two tensors
-        self.has_classes, self.is_checked = has_classes, False
+        self.is_checked = False
+        self.has_classes = has_classes or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss)
         called = loss.forward if isinstance(loss, nn.Module) else loss or (lambda output: output)
         takes = inspect.signature(called).parameters.values()
         inputs = [p for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -50,7 +51,7 @@ class Comparison:
 
         Returns:
             loss: A scalar; output and target: for the metrics, None if there are none; size: what
-            means are divided by, if it is not the samples; mean: what is logged in place of a loss
+            means are divided by, if it is not the samples; _mean: what is logged in place of a loss
             that is a sum; and the named parts of the loss.
 
         Raises:
@@ -104,10 +105,12 @@ class Comparison:
         found = {"output": output, "target": target, "loss": loss}
         if self.has_classes and target.ndim < output.ndim:
             found["size"] = self._weight(target)
+            if target.ndim > 1 or self.loss.ignore_index != -100:  # all of a batch may be ignored
+                found["_mean"] = loss.where(found["size"] > 0, 0.0)
         if self.loss.reduction == "none":
             found["loss"] = loss.sum() / found["size"] if "size" in found else loss.mean()
         if self.loss.reduction == "sum":
-            found["mean"] = loss / found.setdefault("size", len(output))
+            found["_mean"] = loss / found.setdefault("size", len(output))
         return found
 
     def _weight(self, target: Tensor) -> Any:

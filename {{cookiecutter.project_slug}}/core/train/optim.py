@@ -120,6 +120,9 @@ class Optimization:
             raise UsageError(f"--warmup_steps {warmup} needs --lr_interval step for {chosen}")
         if warmup < 0:
             raise UsageError(f"--warmup_steps {warmup}: expected 0 or more")
+        if warmup and warmup >= steps:
+            hint = f"training has {steps:.0f} steps; type fewer, or more --max_epochs"
+            raise UsageError(f"--warmup_steps {warmup}: {hint}")
         total = steps - warmup if interval == "step" else epochs
         if lengths and (total is None or not 0 < total < float("inf")):
             hint = "type --max_epochs VALUE; for a dataset without length --max_steps VALUE instead"

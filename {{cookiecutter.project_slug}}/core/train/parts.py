@@ -80,9 +80,10 @@ class Parts:
         built = {split: part for split, part in self._parts.items() if part is not None}
         return next((p for split, p in built.items() if split != "train"), built.get("train"))
 
-    def whole(self) -> Any:
-        """All that the dataset holds, undivided."""
-        return self.own("train")
+    def take_whole(self) -> None:
+        """Has all that the dataset holds predicted, unless it says what is to be."""
+        if self.own("predict") is None:
+            self._parts["predict"] = self.own("train")
 
     def told(self) -> str:
         """How many samples each part has, and where it comes from."""
