@@ -295,7 +295,7 @@ class TestNeighbours:
         [
             ("from data.missing import x", "'data.missing', which is not there"),
             ("import torchvision.nothing", "which the installed torchvision does not have"),
-            ("import nosuch", "type: uv add nosuch, unless it is a file to copy beside it"),
+            ("import nosuch", "copy nosuch.py beside it, or type: uv add nosuch"),
             ("from ..above import x", "a relative import leads out of its folder"),
         ],
     )

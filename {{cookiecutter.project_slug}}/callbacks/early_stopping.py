@@ -23,6 +23,11 @@ class EarlyStopping(cb.EarlyStopping):
             trainer.should_stop = True
             self.on_train_end(trainer, pl_module)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks at the monitor, unless training ended before it was validated."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells why, which Lightning tells nobody."""
         reason = (self.stopping_reason_message or "").partition(" Signaling")[0]

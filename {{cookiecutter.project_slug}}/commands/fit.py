@@ -74,6 +74,8 @@ def _check(job: Job) -> None:
     trainer = job.trainer
     if trainer.accumulate_grad_batches < 1:
         raise UsageError("--accumulate_grad_batches: expected 1 or more")
+    if trainer.check_val_every_n_epoch == 0:
+        raise UsageError("--check_val_every_n_epoch: expected 1 or more, or null")
     _check_last_batch(job)
     made, started = trainer.num_devices * trainer.num_nodes, os.environ.get("WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" in os.environ and started != str(made):

@@ -62,6 +62,6 @@ def _missing(error: ModuleNotFoundError) -> str:
         return f"{where} the module '{error.name}', which is not there; copy it, too"
     if rest and importlib.util.find_spec(top):
         return f"{where} the module '{error.name}', which the installed {top} does not have"
-    hint = f"type: uv add {top}"
-    beside = f", unless it is a file to copy beside it: {top}.py" if "line" in where else ""
-    return f"{where} the module '{error.name}', which is not installed; {hint}{beside}"
+    hint = f"copy {top}.py beside it, or type: uv add {top}"
+    hint = hint if "line" in where else f"type: uv add {top}"
+    return f"{where} the module '{error.name}', which is not installed; {hint}"

@@ -219,7 +219,7 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
         words = {key.rpartition(".")[2]: key for key in options.known()}
         hint = suggest(bare, [*options.known(), *words], "; see --help")
         if bare in _COMMON and _COMMON[bare] in options.known():
-            hint = f"; did you mean '{_COMMON[bare]}'?"
+            hint = f"; did you mean '{_COMMON[bare].rpartition('.')[2]}'?"
         if section.rpartition(".")[2] in words:
             hint = f"; type --{section} '{{{inner}: {value}}}'"
         opened = next((g for g in options.groups if g.section == "model" and g.is_open), None)
@@ -244,5 +244,6 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
         try:
             (options.add if name != bare else options.set)(key, value, f"--{key} {value}")
         except UsageError as error:
-            forms = f"; type {' or '.join(f'--{k} VALUE' for k in keys)}" if len(keys) > 1 else ""
+            every = [*keys, *others]
+            forms = f"; type {' or '.join(f'--{k} VALUE' for k in every)}" if len(every) > 1 else ""
             raise UsageError(f"{error}{forms}") from None

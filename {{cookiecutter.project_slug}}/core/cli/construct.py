@@ -172,7 +172,7 @@ def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) 
         return construct(target, dict(zip(names, first, strict=False)) | named)
     except UsageError as error:
         raise UsageError(f"{option}: {error}") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise UsageError(f"{option}: {error}") from error
 
 

@@ -75,7 +75,7 @@ def meant(target: str, parameter: Parameter, fact: str, value: Any) -> Iterator[
     }
     shape, is_sized = [*value], bool(takers & {*_SIZED})
     if takers & {*_RECURRENT}:
-        yield shape[-1]
+        yield from shape[-1:] if len(shape) < 3 else []  # how pictures are read, the network tells
     elif "Linear" in takers:
         yield math.prod(shape) if named & {*_FLATTEN} else shape[-1]
     elif len(shape) == 1 and not is_sized:

@@ -30,7 +30,11 @@ class Kind:
     aliases: dict[str, str] = field(default_factory=dict)
 
 
-LIGHTNING = ("pytorch_lightning.", "lightning.pytorch.", "lightning.LightningModule")
+LIGHTNING = (
+    *("pytorch_lightning.LightningModule", "lightning.pytorch.LightningModule"),
+    *("pytorch_lightning.core.LightningModule", "pytorch_lightning.core.module."),
+    "lightning.LightningModule",
+)
 KINDS = {
     "command": Kind("commands"),
     "model_name": Kind(

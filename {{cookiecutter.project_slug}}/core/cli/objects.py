@@ -50,8 +50,10 @@ def choose(path: str, bases: tuple[str, ...], wanted: str = "") -> list[str]:
         if free := _free(nets, makers):
             return [f"{path}:{n}" for n in free]
     nets = there(path, () if wanted else bases)
-    same = [target for target in nets if plain(target.partition(":")[2]) == plain(wanted or name)]
-    return same if same or wanted else unused(nets)
+    if wanted:
+        return [target for target in nets if target.partition(":")[2] == wanted]
+    same = [target for target in nets if plain(target.partition(":")[2]) == plain(name)]
+    return same or unused(nets)
 
 
 def _free(nets: Named, makers: Named) -> list[str]:

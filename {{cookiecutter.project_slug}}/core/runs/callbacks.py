@@ -91,11 +91,11 @@ def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) 
         why = "it would train otherwise than is recorded, and search again when the run goes on"
         raise UsageError(f"--callbacks {name}: {why}; try values by hand")
     arguments = offer(parameters(target), given, facts)
-    if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
-        with lightning.refused(title=f"--callbacks {name}"):
+    with lightning.refused(title=f"--callbacks {name}"):
+        if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
             found = checked(f"--callbacks {name}", target, **arguments)
-    else:
-        found = construct(target, arguments)
+        else:
+            found = construct(target, arguments, name)
     if not isinstance(found, pl.Callback):
         raise UsageError(f"--callbacks {name}: expected a Lightning Callback")
     return found

@@ -21,7 +21,7 @@ class Watch(pl.Callback):
     """
 
     def __init__(self, options: Options) -> None:
-        self.options, self.monitor = options, options.values.get("monitor", "val_loss")
+        self.options, self.monitor = options, options.values.get("monitor", "val_loss") or ""
         words = (word.partition("=")[0] for word in options.arguments)
         self.is_chosen = self.monitor != "val_loss" or "--monitor" in words
 
