@@ -6,24 +6,34 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.data import IterableDataset, Subset
+from torchvision.io import write_png
 
 from core.errors import UsageError
 from core.job import Job, use
 from core.runs.processes import say
-from core.train.batches import base
+from core.train.batches import base, in_order
+from core.train.tasks import task_of
 
 
 def predict(job: Job, **which: str) -> None:
-    """Write what a run's weights make of the data, by default the test set, to predictions.csv."""
+    """Write what a run's weights make of the data, by default the test set.
+
+    Numbers or logits of each sample go to predictions.csv; all else, by the names that the network
+    gives, to predictions.pt, and masks and pictures to a folder of PNG files, too.
+    """
     if any(change.startswith("dataset=") for change in job.options.changed):
         job.data.parts.take_whole()  # new data has no part of its own that trained
     file = job.file("predictions.csv", use(job, **which))
     outputs: Any = job.trainer.predict(job.model, job.data)
-    save_predictions(job, outputs, file)
+    if all(isinstance(batch, Tensor) and batch.ndim <= 2 for batch in outputs):
+        save_predictions(job, outputs, file)
+    else:
+        save_outputs(job, outputs, file.with_suffix(".pt"))
 
 
-def save_predictions(job: Job, outputs: list[Any], file: Path) -> None:
+def save_predictions(job: Job, outputs: list[Tensor], file: Path) -> None:
     """Writes a table: each sample's index or file name, and its class and probabilities or value.
 
     Args:
@@ -32,28 +42,89 @@ def save_predictions(job: Job, outputs: list[Any], file: Path) -> None:
         file: Where to write it.
 
     Raises:
-        UsageError: The outputs are of another shape.
+        UsageError: There is not one row for each sample.
     """
-    if not all(isinstance(batch, torch.Tensor) and batch.ndim <= 2 for batch in outputs):
-        raise UsageError("predictions.csv holds a number or a row of logits for each sample")
-    rows = torch.cat([batch.reshape(len(batch), -1) for batch in outputs]).float()
-    if job.trainer.world_size > 1:  # process r of n has the samples r, r + n, r + 2n, …
-        parts: list[Any] = [None] * job.trainer.world_size
-        torch.distributed.all_gather_object(parts, rows)
-        every = sum(map(len, parts))
-        rows = torch.stack([parts[i % len(parts)][i // len(parts)] for i in range(every)])
+    batches = [batch.reshape(len(batch), -1) for batch in outputs]
+    rows = torch.stack(in_order([row for batch in batches for row in batch])).float()
     if not job.trainer.is_global_zero:
         return
     if type(getattr(job.model, "loss", None)).__name__ == "BCELoss":  # takes probabilities
         rows = rows.logit()
-    names = file_names(job.data.part("predict"))
-    header, table = _predictions(rows, getattr(job.model, "task", None), job.data)
+    names = _names(job, len(rows))
+    header, table = _predictions(rows, _task(job, outputs[0]), job.data)
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
-        writer.writerow(["file" if names else "index", *header])
-        for name, row in zip(names or range(len(rows)), table, strict=True):
+        writer.writerow(["index" if isinstance(names, range) else "file", *header])
+        for name, row in zip(names, table, strict=True):
             writer.writerow([name, *row])
     say(f"Predictions in {file}")
+
+
+def save_outputs(job: Job, outputs: list[Any], file: Path) -> None:
+    """Writes outputs of any form: `names` of the samples, and the `output` of each, in a list.
+
+    Masks of a segmentation, and pictures (C, H, W) of one or three colours, are PNG files as well.
+    """
+    samples: list[Any] = []
+    for batch in outputs:
+        named = batch if isinstance(batch, dict | Tensor) else dict(enumerate(batch))
+        size = len(tree_leaves(named)[0])
+        samples += [tree_map_only(Tensor, lambda t, i=i: t[i].cpu(), named) for i in range(size)]
+    samples = in_order(samples)
+    if not job.trainer.is_global_zero:
+        return
+    names = _names(job, len(samples))
+    torch.save({"names": [*names], "output": samples}, file)
+    say(f"Predictions in {file}")
+    pictures = [_picture(sample, _task(job, outputs[0])) for sample in samples]
+    if all(picture is not None for picture in pictures):
+        folder = file.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        for name, picture in zip(names, pictures, strict=True):
+            place = folder / f"{str(name).replace('/', '_').rpartition('.')[0] or name}.png"
+            write_png(picture, str(place))
+        say(f"and pictures in {folder}/")
+
+
+def _task(job: Job, output: Any) -> str | None:
+    """What the output of a batch is about."""
+    tasks = getattr(job.model, "tasks", None)
+    return task_of(tasks, output) if tasks and isinstance(output, Tensor) else None
+
+
+def _picture(output: Any, task: str | None) -> Tensor | None:
+    """Bytes (C, H, W): the class of each pixel, or a picture; None of what is neither."""
+    if not isinstance(output, Tensor) or output.ndim != 3:
+        return None
+    if task == "segmentation":
+        return output.argmax(0, keepdim=True).to(torch.uint8)
+    if task in ("binary", "multilabel") and len(output) == 1:
+        return (output > 0).to(torch.uint8) * 255
+    is_picture = task == "image" and len(output) in (1, 3)
+    return (output.clamp(0, 1) * 255).round().to(torch.uint8) if is_picture else None
+
+
+def _names(job: Job, count: int) -> list[str] | range:
+    """The file of each sample if the dataset tells, in `samples` or last in its items, or numbers.
+
+    Raises:
+        UsageError: There are not as many as samples.
+    """
+    part = job.data.part("predict")
+    if isinstance(part, IterableDataset):
+        return range(count)
+    if count != len(part):
+        hint = "return the batch axis first"
+        raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
+    indices = part.indices if isinstance(part, Subset) else range(count)
+    samples = getattr(base(part), "samples", None)
+    if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
+        known = [samples[index] for index in indices]
+        if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
+            return [str(sample[0]) for sample in known]
+    item = part[0]
+    is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
+    return [part[index][-1] for index in range(count)] if is_named else range(count)
 
 
 def _predictions(rows: Tensor, task: str | None, data: Any) -> tuple[list[str], list[Any]]:
@@ -63,7 +134,7 @@ def _predictions(rows: Tensor, task: str | None, data: Any) -> tuple[list[str], 
         rows, size, task = torch.cat([torch.zeros_like(rows), rows], 1), 2, "classification"
     elif task == "regression" or size == 1:
         names = ["prediction"] if size == 1 else [f"prediction_{n}" for n in range(size)]
-        return names, rows.tolist()
+        return names, data.restored(rows).tolist()
     named = [[*known] for known in data.published("classes") if len(known) == size]
     classes = (named or [[*range(size)]])[0]
     header = ["prediction", *(f"p_{c}" for c in classes)]
@@ -72,18 +143,3 @@ def _predictions(rows: Tensor, task: str | None, data: Any) -> tuple[list[str], 
         return header, [[p, *row] for p, row in zip(several, rows.sigmoid().tolist(), strict=True)]
     best = [classes[i] for i in rows.argmax(1)]
     return header, [[p, *row] for p, row in zip(best, rows.softmax(1).tolist(), strict=True)]
-
-
-def file_names(part: Any) -> list[str]:
-    """The file of each sample, if the dataset tells: in `samples`, or last in its items."""
-    if isinstance(part, IterableDataset):
-        return []
-    indices = part.indices if isinstance(part, Subset) else range(len(part))
-    samples = getattr(base(part), "samples", None)
-    if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
-        known = [samples[index] for index in indices]
-        if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
-            return [str(sample[0]) for sample in known]
-    item = part[0]
-    is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
-    return [part[index][-1] for index in range(len(part))] if is_named else []

@@ -18,6 +18,7 @@ from core.runs.checkpoints import read
 from core.runs.folders import find_checkpoint
 from core.runs.processes import say
 from core.runs.record import save_results
+from core.train.batches import in_order
 
 
 @dataclass
@@ -48,6 +49,8 @@ class Job:
     def report(self, results: dict[str, Any], file: Path | None) -> None:
         """Keeps final metrics, in the run folder too, and prints them as a table."""
         self.results = results
+        if file:
+            self._save_outputs(file.with_name(file.name.replace("metrics", "outputs")))
         if not self.trainer.is_global_zero:
             return
         table = Table("metric", "value")
@@ -57,6 +60,14 @@ class Job:
         if file:
             save_results(file, results)
             say(f"Results in {file if self.command != 'fit' else file.parent}")
+
+    def _save_outputs(self, file: Path) -> None:
+        """Keeps the output and target of each sample that was tested: `outputs.pt`."""
+        kept: Any = getattr(getattr(self.model, "test_scores", None), "history", None) or []
+        samples = in_order([pair for batch in kept for pair in zip(*batch, strict=True)])
+        if samples and self.trainer.is_global_zero:
+            outputs, targets = zip(*samples, strict=True)
+            torch.save({"output": [*outputs], "target": [*targets]}, file.with_suffix(".pt"))
 
 
 def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:

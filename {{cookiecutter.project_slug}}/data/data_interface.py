@@ -176,6 +176,11 @@ class DInterface(pl.LightningDataModule):
                 yield from [shape[-1]] if shape[-2] == shape[-1] else []
                 yield shape[-2:]
 
+    def restored(self, values: Any) -> Any:
+        """Outputs or targets in the units that the dataset tells, by its method `restore`."""
+        restore = getattr(base(self.parts.any()), "restore", None)
+        return restore(values) if restore else values
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
         trainer = self.trainer

@@ -104,8 +104,9 @@ class MInterface(pl.LightningModule):
         facts = {"ignore_index": getattr(self.loss, "ignore_index", None)}
         self.named = Named(metrics, metric_args, facts)
         self.directions = self.named.check(self.tasks)
-        scores = (Scores(self.tasks, self.named, self.loss) for _ in range(3))
-        self.train_scores, self.val_scores, self.test_scores = scores
+        about = self.tasks, self.named, self.loss
+        self.train_scores, self.val_scores = Scores(*about), Scores(*about)
+        self.test_scores = Scores(*about, keeps=True)
         self.monitor, self.mode = monitor, mode
         self.optimization.check(lr, weight_decay, monitor)
         self._inputs = [*inspect.signature(self.net.forward).parameters.values()]
@@ -239,6 +240,9 @@ class MInterface(pl.LightningModule):
         if "size" not in found:
             lengths = [len(v) for v in tree_leaves(batch) if isinstance(v, Tensor) and v.ndim]
             found["size"] = lengths[0] if lengths else 1
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.tasks[0] == "regression" and hasattr(data, "restored"):
+            found |= {n: data.restored(found[n]) for n in ("output", "target") if n in found}
         for scores in (self.train_scores, self.val_scores, self.test_scores):
             scores.make(found.get("output"), found.get("target"))
         found["loss"] = found.pop("_mean", loss)

@@ -233,6 +233,16 @@ def _inputs_of(batch: Any) -> tuple[Any, Callable[[Any], Any]]:
     return batch, lambda new: new
 
 
+def in_order(samples: list[Any]) -> list[Any]:
+    """The samples of all processes, of which process r of n had r, r + n, r + 2n, …"""
+    if not torch.distributed.is_initialized():
+        return samples
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, samples)
+    every = sum(map(len, parts))
+    return [parts[i % len(parts)][i // len(parts)] for i in range(every)]
+
+
 def base(dataset: Any) -> Any:
     """The dataset that a part is of."""
     while isinstance(dataset, Subset | Shared):

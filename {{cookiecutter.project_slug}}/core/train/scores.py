@@ -24,12 +24,17 @@ class Scores(nn.Module):
         tasks: What the metrics may measure; the first output tells.
         named: Makes them.
         loss: Tells how the output is meant.
+        keeps: Whether to keep output and target of each sample, up to 100 MB.
     """
 
-    MOST_BATCHES, MOST_VALUES = 64, 2**20
+    MOST_BATCHES, MOST_VALUES, MOST_BYTES = 64, 2**20, 100_000_000
 
-    def __init__(self, tasks: tuple[Task, ...], named: Named, loss: Any) -> None:
+    def __init__(
+        self, tasks: tuple[Task, ...], named: Named, loss: Any, keeps: bool = False
+    ) -> None:
         super().__init__()
+        self.history: list[tuple[Tensor, Tensor]] | None = [] if keeps else None
+        self._bytes = 0  # in it
         self.tasks, self.named = tasks, named
         self.task: Task | None = None  # once there was an output
         self.__dict__["loss"] = loss  # no part of this module
@@ -64,10 +69,20 @@ class Scores(nn.Module):
         else:
             output = found["output"].detach().clone()  # CUDA graphs write the next in its place
             found = found | {"output": output}
+        if self.history is not None and self.metrics:
+            self._keep(found["output"], found["target"])
         self._kept.append(tree_map_only(Tensor, Tensor.detach, found))
         values = 0 if found["output"] is None else found["output"].numel() * len(self._kept)
         if len(self._kept) == self.MOST_BATCHES or values > self.MOST_VALUES:
             self.measure()
+
+    def _keep(self, output: Tensor, target: Tensor) -> None:
+        assert self.history is not None
+        self._bytes += output.nbytes + target.nbytes
+        self.history.append((output.cpu(), target.cpu()))
+        if self._bytes > self.MOST_BYTES:
+            say("outputs of more than 100 MB are not kept")
+            self.history = None
 
     def measure(self) -> None:
         """Measures the batches kept."""
