@@ -474,6 +474,41 @@ class TestWhatFillsWhat:
     def test_what_was_typed_holds(self, project: Dropped) -> None:
         assert project.add(model__net=net("Net")).made("net", "--num_classes", "12") == ""
 
+    def test_a_data_module(self, project: Dropped) -> None:
+        """Of Lightning: its loaders are used as they are."""
+        project.add(data__module="""
+            import torch
+            import pytorch_lightning as pl
+            from torch.utils.data import DataLoader, TensorDataset
+
+            class Module(pl.LightningDataModule):
+                num_classes = 3
+
+                def __init__(self, batch_size: int = 20):
+                    super().__init__()
+                    self.batch_size = batch_size
+
+                def setup(self, stage):
+                    labels = torch.arange(60) % 3
+                    self.made = TensorDataset(torch.rand(60, 1, 8, 8), labels)
+
+                def train_dataloader(self):
+                    return DataLoader(self.made, self.batch_size)
+
+                val_dataloader = test_dataloader = train_dataloader
+            """)  # fmt: skip
+        words = ("--dataset", "module", "--model_name", "mlp", "--data.batch_size", "30")
+        shown = project.run(*words, "--max_epochs", "1", "--log_every_n_steps", "1")
+        assert "num_classes 3" in shown and "the loaders are those of Module" in shown
+        text = (project.of("module-mlp") / "metrics.csv").read_text()
+        steps = [row for row in csv.DictReader(text.splitlines()) if row["train_loss_step"]]
+        assert len(steps) == 2, "batches of 30"
+        project.run("test")
+        project.run("predict")
+        rows = (project.of("module-mlp") / "predictions.csv").read_text().splitlines()
+        assert len(rows) == 61
+        project.run("--resume", "--max_epochs", "2")
+
 
 class TestTextStaysText:
     """What is typed for a parameter without type and default."""

@@ -155,8 +155,8 @@ def logged(trainer: pl.Trainer) -> list[str]:
     return [*dict.fromkeys([*trainer.callback_metrics, *of_epoch])]
 
 
-def has_step(model: pl.LightningModule, step: str) -> bool:
-    """Whether a module has such a step of its own: utilities/model_helpers.py."""
+def has_step(model: pl.LightningModule | pl.LightningDataModule, step: str) -> bool:
+    """Whether a module has such a step, or loader, of its own: utilities/model_helpers.py."""
     return bool(is_overridden(step, model))
 
 

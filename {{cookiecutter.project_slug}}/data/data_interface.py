@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchvision.transforms import v2
 
 from core import lightning
-from core.cli.construct import load, parameters
+from core.cli.construct import construct, load, parameters
 from core.cli.facts import KNOWN
 from core.cli.names import locate
 from core.errors import UsageError
@@ -32,6 +32,7 @@ from core.train.batches import (
     workers_for,
 )
 from core.train.build import can_take
+from core.train.own_loaders import OwnLoaders
 from core.train.parts import Parts
 from core.train.seeding import seed_at
 
@@ -107,7 +108,11 @@ class DInterface(pl.LightningDataModule):
             to_tensor = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
             arguments["transform"] = to_tensor
         fractions = {"val": val_fraction, "test": test_fraction}
-        self.parts = Parts(self.dataset, arguments, fractions, split_seed, split_by)
+        self.parts: Any = None
+        if isinstance(self.dataset, type) and issubclass(self.dataset, pl.LightningDataModule):
+            self.parts = OwnLoaders(construct(self.dataset, arguments, "data"))
+        else:
+            self.parts = Parts(self.dataset, arguments, fractions, split_seed, split_by)
         self._is_prepared = False
         self.forms: list[str] = []  # other than its own in which batches are given to the network
         self._position: dict[str, int] = {}
@@ -120,6 +125,8 @@ class DInterface(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`; else all."""
+        if isinstance(self.parts, OwnLoaders):
+            self.parts.source.setup(stage or "fit")
         for split in _STAGES.get(stage or "", ("train", "val", "test", "predict")):
             self.part(split)
 
@@ -130,6 +137,8 @@ class DInterface(pl.LightningDataModule):
     def sample(self) -> Any:
         """A batch of one sample, not augmented if there is such a one."""
         part = self.parts.any()
+        if isinstance(self.parts, OwnLoaders):
+            return given_as(self.parts.sample(), self.forms)
         item = next(iter(part)) if isinstance(part, IterableDataset) else part[0]
         return self.collate([item])
 
@@ -155,8 +164,9 @@ class DInterface(pl.LightningDataModule):
     def published(self, name: str) -> Iterator[Any]:
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
         dataset = base(self.parts.any())
-        names = (n for n in (name, *KNOWN.get(name, ())) if hasattr(dataset, n))
-        for value in (getattr(dataset, n) for n in names):
+        owners = [dataset, self.parts.source] if isinstance(self.parts, OwnLoaders) else [dataset]
+        known = [(o, n) for o in owners for n in (name, *KNOWN.get(name, ())) if hasattr(o, n)]
+        for value in (getattr(owner, n) for owner, n in known):
             yield value.tolist() if isinstance(value, Tensor | np.ndarray) else value
         classes = getattr(dataset, "classes", None) if name == "num_classes" else None
         if classes is not None:
@@ -225,6 +235,8 @@ class DInterface(pl.LightningDataModule):
 
     def _loader(self, split: str, drop_last: bool = False, **order: Any) -> Any:
         part, trainer = self.part(split), self.trainer
+        if isinstance(self.parts, OwnLoaders):
+            return self.parts.loader(split)
         if part is None:
             return []
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device

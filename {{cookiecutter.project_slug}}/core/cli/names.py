@@ -35,6 +35,7 @@ LIGHTNING = (
     *("pytorch_lightning.core.LightningModule", "pytorch_lightning.core.module."),
     "lightning.LightningModule",
 )
+_MODULES = tuple(name.replace("LightningModule", "LightningDataModule") for name in LIGHTNING)
 KINDS = {
     "command": Kind("commands"),
     "model_name": Kind(
@@ -44,7 +45,7 @@ KINDS = {
     ),
     "dataset": Kind(
         "data",
-        ("torch.utils.data.", "torchvision.datasets."),
+        ("torch.utils.data.", "torchvision.datasets.", *_MODULES),
         {"torchvision": "torchvision.datasets"},
     ),
     "callbacks": Kind(
