@@ -18,12 +18,18 @@ class OwnLoaders:
 
     def __init__(self, source: pl.LightningDataModule) -> None:
         self.source = source
+        self._made: dict[str, Any] = {}
 
     def loader(self, split: str) -> Any:
-        """The loader of a part; an empty list if there is none."""
-        names = [f"{split}_dataloader", *["test_dataloader"] * (split == "predict")]
-        own = [name for name in names if lightning.has_step(self.source, name)]
-        return getattr(self.source, own[0])() if own else []
+        """The loader of a part; an empty list if there is none.
+
+        Made before Lightning asks: those that it watches being made it can't change to predict.
+        """
+        if split not in self._made:
+            names = [f"{split}_dataloader", *["test_dataloader"] * (split == "predict")]
+            own = [name for name in names if lightning.has_step(self.source, name)]
+            self._made[split] = getattr(self.source, own[0])() if own else []
+        return self._made[split]
 
     def part(self, split: str) -> Any:
         """The dataset of a part's loader; None if there is none."""
