@@ -117,6 +117,9 @@ class Scores(nn.Module):
                 self._leave_out([name], error)
 
     def _leave_out(self, names: list[str], error: Exception) -> None:
+        """Does without metrics of torchmetrics; in one of the user's own it is a fault."""
+        if not all(type(self.metrics[n]).__module__.startswith("torchmetrics") for n in names):
+            raise error
         if new := [name for name in names if name not in self.named.left_out]:
             say(f"not measured: {', '.join(new)}: {' '.join(str(error).split())[:200]}")
         self.named.left_out |= {*names}
@@ -126,8 +129,8 @@ class Scores(nn.Module):
     def epoch(self) -> dict[str, Tensor]:
         """The means and metrics of the epoch by name; the next one begins anew."""
         self.measure()
-        found: dict[str, Tensor] = {}
-        for name, metric in [*self.means.items(), *self.metrics.items()]:
+        found = {name: mean.compute() for name, mean in self.means.items()}
+        for name, metric in [*self.metrics.items()]:
             try:
                 if name in self.named.left_out:
                     raise ValueError
@@ -136,6 +139,7 @@ class Scores(nn.Module):
                     raise ValueError(f"not a number, but {tuple(found.pop(name).shape)} of them")
             except Exception as error:
                 self._leave_out([name], error)
+        for metric in [*self.means.values(), *self.metrics.values()]:
             metric.reset()
         return found
 
