@@ -27,6 +27,8 @@ def export(job: Job, *, format: Literal["onnx", "torch_export"] = "onnx", **whic
         UsageError: A package is not installed.
     """
     checkpoint = use(job, **which)
+    if not hasattr(job.model, "split_batch"):
+        raise UsageError("export takes plain networks; a LightningModule has its own to_onnx")
     network = getattr(job.model, "net", job.model).eval()
     part = job.data.part("test") or job.data.part("val") or job.data.part("train")
     samples = [part[index] for index in range(min(8, len(part)))]

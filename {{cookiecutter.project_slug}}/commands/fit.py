@@ -135,5 +135,5 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         say("the test part holds no target and is not tested; type python main.py predict")
         results |= job.trainer.validate(job.model, job.data, verbose=False)[0]
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
-        results |= job.trainer.test(job.model, job.data, verbose=False)[0]
+        results |= next(iter(job.trainer.test(job.model, job.data, verbose=False)), {})
     job.report(results, job.folder and job.folder / "metrics.json")

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.data import IterableDataset, Subset
 from torchvision.io import write_png
 
+from core import lightning
 from core.errors import UsageError
 from core.job import Job, use
 from core.runs.processes import say
@@ -26,6 +27,8 @@ def predict(job: Job, **which: str) -> None:
     if any(change.startswith("dataset=") for change in job.options.changed):
         job.data.parts.take_whole()  # new data has no part of its own that trained
     file = job.file("predictions.csv", use(job, **which))
+    if not any(lightning.has_step(job.model, name) for name in ("predict_step", "forward")):
+        raise UsageError(f"{type(job.model).__name__} has neither forward nor predict_step")
     outputs: Any = job.trainer.predict(job.model, job.data)
     if all(isinstance(batch, Tensor) and batch.ndim <= 2 for batch in outputs):
         save_predictions(job, outputs, file)

@@ -97,8 +97,9 @@ def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
     """Measures the weights of a run, see `use`, with a method of the trainer; keeps the results."""
     checkpoint = use(job, **which)
     with lightning.refused():
-        found = with_(job.model, job.data, verbose=False)[0]
-    job.report({"checkpoint": checkpoint.name} | found, job.file("metrics.json", checkpoint))
+        found = with_(job.model, job.data, verbose=False)
+    results = {"checkpoint": checkpoint.name} | next(iter(found), {})
+    job.report(results, job.file("metrics.json", checkpoint))
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:

@@ -296,4 +296,5 @@ class MInterface(pl.LightningModule):
         optimizer = self.optimization.optimizer(groups, lr, decay, can_fuse)
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         mode = self.mode or (direction(self, self.monitor)[0] if self.monitor else "min")
-        return self.optimization.with_schedule(optimizer, steps, epochs, self.monitor, mode)
+        watched = self.monitor, mode, self.trainer.check_val_every_n_epoch or 1
+        return self.optimization.with_schedule(optimizer, steps, epochs, *watched)

@@ -25,6 +25,17 @@ class Watch(pl.Callback):
         words = (word.partition("=")[0] for word in options.arguments)
         self.is_chosen = self.monitor != "val_loss" or "--monitor" in words
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tells of a plateau that can never be reached."""
+        waits = [c.patience for c in trainer.callbacks if isinstance(c, cb.EarlyStopping)]  # type: ignore[attr-defined]
+        for schedule in (config.scheduler for config in trainer.lr_scheduler_configs):
+            patience = getattr(schedule, "patience", -1)
+            if waits and patience >= min(waits):
+                say(
+                    f"training stops after {min(waits)} epochs without progress, before the rate "
+                    f"falls, after {patience}: type --lr_scheduler_args.patience {min(waits) // 2}"
+                )
+
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks at what the first validation logged."""
         if _EVALUATED.match(self.monitor):

@@ -98,6 +98,7 @@ class Optimization:
         epochs: int | None,
         monitor: str | None,
         mode: str = "min",
+        frequency: int = 1,
     ) -> Any:
         """What Lightning takes from `configure_optimizers`: the optimizer with its schedule.
 
@@ -107,6 +108,7 @@ class Optimization:
             epochs: Epochs in all.
             monitor: What a plateau is one of.
             mode: Whether less of it is better, or more: min or max.
+            frequency: After how many epochs it is known.
         """
         chosen, warmup = self.chosen_schedule, self.warmup_steps
         if chosen is None and not warmup:
@@ -138,4 +140,5 @@ class Optimization:
             rise = lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
             schedule = lr_scheduler.SequentialLR(optimizer, [rise, schedule], [warmup])
         settings = {"scheduler": schedule, "interval": interval, "monitor": monitor}
+        settings |= {"frequency": frequency} if "mode" in facts else {}
         return {"optimizer": optimizer, "lr_scheduler": settings}
