@@ -1,20 +1,15 @@
 """From a name to an object: what it takes, where it is imported from, what it is called with."""
 
-import ast
 import functools
 import importlib
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
-from enum import Enum
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from core.cli import values
 from core.cli.names import suggest
-from core.cli.source import REQUIRED, Code, Definition, Parameter, Signature, Unreadable, read
+from core.cli.source import REQUIRED, Code, Definition, Parameter, Signature, Unreadable
 from core.errors import UsageError
 
 
@@ -115,10 +110,9 @@ def construct(target: Any, arguments: dict[str, Any], section: str = "", module:
     for name in (module, own):
         scope |= vars(sys.modules[name]) if name in sys.modules else {}
     fixed = [p for p in parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if module:  # a dataclass of which nothing was chosen
-        kinds = {p.name: _dataclass(p, scope) for p in fixed if p.default is p.empty}
-        ready = {n: k for n, k in kinds.items() if k and not any(map(_is_required, fields(k)))}
-        arguments = {n: {} for n in ready} | arguments
+    if module:
+        ready = [p.name for p in fixed if p.default is p.empty and values.has_defaults(p, scope)]
+        arguments = {name: {} for name in ready} | arguments
     if missing := [p.name for p in fixed if p.default is p.empty and p.name not in arguments]:
         functions: list[Any] = [*filter(inspect.isfunction, scope.values())]
         made = [
@@ -127,38 +121,20 @@ def construct(target: Any, arguments: dict[str, Any], section: str = "", module:
         makers = [f"{own.partition('.')[2]}:{n}" for n in made if n[0] != "_" and n != "test"]
         hint = f", or choose one of: {', '.join(makers)}" if makers else ""
         prefix = f"--{section}." if section else "--"
-        options = " ".join(f"{prefix}{name} {_form(own, name)}" for name in missing)
+        options = " ".join(f"{prefix}{name} {values.form(own, name)}" for name in missing)
         raise UsageError(f"{title} needs {', '.join(missing)}; type {options}{hint}")
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if unknown := [name for name in arguments if name not in parameters and not is_open]:
         hint = suggest(unknown[0], parameters, f"; it takes {', '.join(parameters) or 'none'}")
         raise UsageError(f"{title} takes no argument '{unknown[0]}'{hint}")
-    values = {n: _meant(v, parameters.get(n), scope, module and own) for n, v in arguments.items()}
-    first = [p.name for p in fixed if p.kind is p.POSITIONAL_ONLY and p.name in values]
-    return target(*[values.pop(name) for name in first], **values)
-
-
-def _form(module: str, name: str) -> str:
-    """How a value is typed: a class by name; of what is used by attribute, which there are."""
-    if is_called(module, name):
-        return "CLASS"
-    used = attributes_of(module, name)
-    return f"'{{{', '.join(f'{attribute}: VALUE' for attribute in used)}}}'" if used else "VALUE"
-
-
-def _dataclass(parameter: inspect.Parameter, scope: dict[str, Any]) -> Any:
-    """The dataclass that is a parameter's type; None if it has another."""
-    kind = parameter.annotation
-    if isinstance(kind, str):
-        kind = scope.get(kind.replace("Optional[", "").strip("] ").partition(" |")[0])
-    for inner in (kind, type(parameter.default), *typing.get_args(kind)):
-        if isinstance(inner, type) and is_dataclass(inner):
-            return inner
-    return None
-
-
-def _is_required(field: Field[Any]) -> bool:
-    return field.init and field.default is MISSING and field.default_factory is MISSING
+    given = {
+        name: values.meant(value, parameters[name], scope, module and own)
+        if name in parameters
+        else value
+        for name, value in arguments.items()
+    }
+    first = [p.name for p in fixed if p.kind is p.POSITIONAL_ONLY and p.name in given]
+    return target(*[given.pop(name) for name in first], **given)
 
 
 def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) -> Any:
@@ -174,115 +150,6 @@ def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) 
         raise UsageError(f"{option}: {error}") from None
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise UsageError(f"{option}: {error}") from error
-
-
-def _meant(value: Any, parameter: Any, scope: dict[str, Any], module: str) -> Any:
-    """What a string stands for where the parameter takes no string, and a mapping of attributes."""
-    if parameter is None or not isinstance(value, str | dict):
-        return value
-    if isinstance(value, dict):
-        return _filled(value, parameter, scope) if module else value
-    name, default, kind = parameter.name, parameter.default, parameter.annotation
-    kind = scope.get(kind) if isinstance(kind, str) else kind
-    kind = type(default) if isinstance(default, Enum) else kind
-    if kind is Path:
-        return Path(value)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        members = kind.__members__ | {str(member.value): member for member in kind}
-        if value not in members:
-            hint = suggest(value, members, f"; choose one of: {', '.join(kind.__members__)}")
-            raise UsageError(f"--{name} {value}: no member of {kind.__name__}{hint}")
-        return members[value]
-    empty = parameter.empty
-    takes_object = default is not empty and callable(default)
-    if module and not takes_object:
-        text = str(parameter.annotation)
-        is_open = kind is empty or "Callable" in text or "Module" in text or "type" in text.lower()
-        takes_object = is_open and is_called(module, name)
-        if not takes_object and not (is_open and default in (empty, None)):
-            return value
-    elif not takes_object:
-        return value
-    found = _object(value, scope)
-    if found is None and takes_object:
-        found = getattr(scope["nn"], value, None)
-    first, dot, last = value.partition(".")
-    is_in_module = bool(dot) and isinstance(scope.get(first), ModuleType)
-    if found is None and (is_in_module or (takes_object and module)):
-        own = [n for n, v in scope.items() if inspect.isclass(v) or inspect.isfunction(v)]
-        there = dir(scope[first]) if is_in_module else [*own, *dir(scope["nn"])]
-        hint = suggest(last or value, there, "; type it in full, as package.Name")
-        raise UsageError(f"--{name} {value}: there is no such name{hint}")
-    return value if found is None else found
-
-
-def _filled(value: dict[str, Any], parameter: inspect.Parameter, scope: dict[str, Any]) -> Any:
-    """A mapping as the dataclass that is asked for, or with attributes where they are used."""
-    name, default = parameter.name, parameter.default
-    if kind := _dataclass(parameter, scope):
-        if is_dataclass(default) and not isinstance(default, type):
-            value = {f.name: getattr(default, f.name) for f in fields(default)} | value
-        try:
-            return kind(**value)
-        except TypeError as error:
-            raise UsageError(f"--{name}: {error}") from error
-    is_mapping = parameter.annotation in (dict, Mapping) or "dict" in str(parameter.annotation)
-    if is_mapping or not attributes_of(str(scope["__name__"]), name):
-        return value
-    return _attributes(value, name)
-
-
-def _object(name: str, scope: dict[str, Any]) -> Any:
-    """The class or function of a name in a file, or of a full name; None if there is none."""
-    if not all(part.isidentifier() for part in name.split(".")):
-        return None
-    first, *rest = name.split(".")
-    found = functools.reduce(lambda o, part: getattr(o, part, None), rest, scope.get(first))
-    path, _, last = name.rpartition(".")
-    if found is None and path and Definition.find(path, last):
-        found = load(f"{path}:{last}")
-    return found if callable(found) else None
-
-
-class Attributes(dict[str, Any]):
-    """A mapping whose values are attributes, too: `configs.seq_len`."""
-
-    option = ""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        inner = ((n, _attributes(v, f"{self.option}.{n}")) for n, v in values.items())
-        super().__init__(inner)
-        self.__dict__ = self
-
-    def __getattr__(self, attribute: str) -> Any:  # for what is not there
-        raise _Missing(f"--{self.option} has no '{attribute}'; add {attribute}: VALUE to it")
-
-
-def _attributes(value: Any, option: str) -> Any:
-    is_mapping = isinstance(value, dict)
-    return type("Attributes", (Attributes,), {"option": option})(value) if is_mapping else value
-
-
-class _Missing(UsageError, AttributeError):
-    """An attribute that nobody gave."""
-
-
-@functools.cache
-def attributes_of(module: str, name: str) -> list[str]:
-    """The attributes that a file asks of whatever has a name, such as `configs`."""
-    found = read(module)
-    nodes = [n for n in ast.walk(found.tree) if isinstance(n, ast.Attribute)] if found else []
-    nodes.sort(key=lambda node: (node.lineno, node.col_offset))
-    names = [n.attr for n in nodes if isinstance(n.value, ast.Name) and n.value.id == name]
-    return [n for n in dict.fromkeys(names) if not hasattr(dict, n)]
-
-
-@functools.cache
-def is_called(module: str, name: str) -> bool:
-    """Whether a file calls whatever has a name, such as `block(64, 64)`."""
-    found = read(module)
-    calls = [n.func for n in ast.walk(found.tree) if isinstance(n, ast.Call)] if found else []
-    return any(ast.unparse(function) in (name, f"self.{name}") for function in calls)
 
 
 def is_plain(value: Any) -> bool:
