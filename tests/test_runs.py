@@ -29,6 +29,30 @@ from .conftest import Bake
 pytestmark = pytest.mark.slow
 
 QUICK = ("--model_name", "mlp", "--enable_progress_bar", "false", "--enable_model_summary", "false")
+# A subclass that logs more, and a loss of named parts.
+PARTED = """
+import torch
+from typing import Any
+from model import MInterface
+from model.mlp import MLP
+
+
+class Parted(MInterface):
+    def __init__(self, dropout: float = 0.0, **options: Any) -> None:
+        super().__init__(MLP([1, 8, 8], 10, dropout=dropout), **options)
+
+    def step(self, batch: Any, stage: str) -> dict[str, Any]:
+        found = super().step(batch, stage)
+        return found | {"largest": found["output"].max(), "size": 2 * len(batch[1])}
+"""
+OWN_LOSS = """
+from torch.nn import functional as F
+
+
+def parts(output, target):
+    loss = F.cross_entropy(output, target)
+    return {"ce": loss, "penalty": 0.01 * output.square().mean()}
+"""
 NOISY = (*QUICK, "--dropout", "0.2")  # and augmentation is on by default
 LONG = ("--max_epochs", "1000", "--stop_early", "false")
 FAKE = ("--data.image_size", "[1,8,8]", "--num_classes", "10")
@@ -37,7 +61,10 @@ DDP = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--batch_s
 
 @pytest.fixture(scope="module")
 def project(bake: Bake) -> Project:
-    return Project(bake())
+    folder = bake()
+    (folder / "model/parted.py").write_text(PARTED)
+    (folder / "own_loss.py").write_text(OWN_LOSS)
+    return Project(folder)
 
 
 def load(folder: Path, name: str = "last") -> dict[str, Any]:
@@ -89,6 +116,13 @@ SCENARIOS = {
     "average": (
         *("--max_epochs", "10", "--lr_scheduler", "null", "--patience", "2", "--min_delta", "0.2"),
         "--callbacks+=EMAWeightAveraging",
+    ),
+    "parted": (
+        *("--max_epochs", "10", "--model_name", "parted", "--loss", "own_loss.parts"),
+        *("--task", "classification", "--metrics", "[auroc,precision]"),
+        *("--precision.average", "macro", "--auroc.average", "macro"),
+        *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+        *("--monitor", "val_ce", "--log_every_n_steps", "1"),
     ),
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
