@@ -85,6 +85,9 @@ def _check(job: Job) -> None:
         check_storable(owner.hparams)
     job.data.part("test")
     say(job.data.parts.told())
+    if lightning.has_step(job.model, "train_dataloader"):
+        name, chosen = type(job.model).__name__, job.options.values["dataset"]
+        say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
 
 
 def _check_last_batch(job: Job) -> None:
