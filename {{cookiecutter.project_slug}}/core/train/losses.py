@@ -37,7 +37,8 @@ class Comparison:
         self.net, self.loss, self.class_axis = net, loss, class_axis
         self.name, function = type(net).__name__, getattr(loss, "func", loss)
         self.title = getattr(function, "__name__", type(loss).__name__)
-        self.is_plain = isinstance(loss, nn.modules.loss._Loss)  # of torch: compares two tensors
+        is_known = type(loss).__module__.startswith("torch.nn") or isinstance(loss, ProbabilityLoss)
+        self.is_plain = is_known and isinstance(loss, nn.modules.loss._Loss)  # compares two tensors
         self.is_checked = False
         self.has_classes = has_classes or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss)
         called = loss.forward if isinstance(loss, nn.Module) else loss or (lambda output: output)
@@ -105,10 +106,11 @@ class Comparison:
         found = {"output": output, "target": target, "loss": loss}
         if self.has_classes and target.ndim < output.ndim:
             found["size"] = self._weight(target)
-            if target.ndim > 1 or self.loss.ignore_index != -100:  # all of a batch may be ignored
-                found["_mean"] = loss.where(found["size"] > 0, 0.0)
         if self.loss.reduction == "none":
             found["loss"] = loss.sum() / found["size"] if "size" in found else loss.mean()
+        if "size" in found and (target.ndim > 1 or self.loss.ignore_index != -100):
+            # all of a batch may be ignored
+            found["_mean"] = found["loss"].where(found["size"] > 0, 0.0)
         if self.loss.reduction == "sum":
             found["_mean"] = loss / found.setdefault("size", len(output))
         return found
