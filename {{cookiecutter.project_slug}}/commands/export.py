@@ -33,6 +33,9 @@ def export(job: Job, *, format: Literal["onnx", "torch_export"] = "onnx", **whic
     part = job.data.part("test") or job.data.part("val") or job.data.part("train")
     samples = [part[index] for index in range(min(8, len(part)))]
     several, two = (_inputs(job, samples[:count]) for count in (len(samples), 2))
+    with torch.no_grad():
+        if not isinstance(network(*two), Tensor):
+            raise UsageError("export takes a network that returns one tensor")
     write = _to_onnx if format == "onnx" else _to_torch
     file = checkpoint.with_suffix({"onnx": ".onnx", "torch_export": ".pt2"}[format])
     again, lines = write(network, two, file)

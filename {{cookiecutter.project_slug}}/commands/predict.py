@@ -15,7 +15,8 @@ from core.errors import UsageError
 from core.job import Job, use
 from core.runs.processes import say
 from core.train.batches import base, in_order
-from core.train.tasks import task_of
+from core.train.metrics import are_probabilities
+from core.train.tasks import TASKS, Task, task_of
 
 
 def predict(job: Job, **which: str) -> None:
@@ -30,6 +31,8 @@ def predict(job: Job, **which: str) -> None:
     if not any(lightning.has_step(job.model, name) for name in ("predict_step", "forward")):
         raise UsageError(f"{type(job.model).__name__} has neither forward nor predict_step")
     outputs: Any = job.trainer.predict(job.model, job.data)
+    if not outputs or any(not tree_leaves(batch) for batch in outputs):
+        raise UsageError("there is nothing to write: no samples, or no output of them")
     if all(isinstance(batch, Tensor) and batch.ndim <= 2 for batch in outputs):
         save_predictions(job, outputs, file)
     else:
@@ -39,22 +42,20 @@ def predict(job: Job, **which: str) -> None:
 def save_predictions(job: Job, outputs: list[Tensor], file: Path) -> None:
     """Writes a table: each sample's index or file name, and its class and probabilities or value.
 
-    Args:
-        job: Whose data.
-        outputs: Of each batch logits (B, C), or values (B,) or (B, 1).
-        file: Where to write it.
-
-    Raises:
-        UsageError: There is not one row for each sample.
+    The outputs are of each batch logits (B, C), or values (B,) or (B, 1).
     """
     batches = [batch.reshape(len(batch), -1) for batch in outputs]
     rows = torch.stack(in_order([row for batch in batches for row in batch])).float()
     if not job.trainer.is_global_zero:
         return
-    if type(getattr(job.model, "loss", None)).__name__ == "BCELoss":  # takes probabilities
-        rows = rows.logit()
-    names = _names(job, len(rows))
-    header, table = _predictions(rows, _task(job, outputs[0]), job.data)
+    names, task, loss = (
+        _names(job, len(rows)),
+        _task(job, outputs[0]),
+        getattr(job.model, "loss", None),
+    )
+    if task and (kind := TASKS[task].kind) and are_probabilities(loss, rows, kind == "multiclass"):
+        rows = rows.log() if kind == "multiclass" else rows.logit()
+    header, table = _predictions(rows, task, job.data)
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
         writer.writerow(["index" if isinstance(names, range) else "file", *header])
@@ -89,7 +90,7 @@ def save_outputs(job: Job, outputs: list[Any], file: Path) -> None:
         say(f"and pictures in {folder}/")
 
 
-def _task(job: Job, output: Any) -> str | None:
+def _task(job: Job, output: Any) -> Task | None:
     """What the output of a batch is about."""
     tasks = getattr(job.model, "tasks", None)
     return task_of(tasks, output) if tasks and isinstance(output, Tensor) else None
@@ -116,10 +117,11 @@ def _names(job: Job, count: int) -> list[str] | range:
     part = job.data.part("predict")
     if isinstance(part, IterableDataset):
         return range(count)
-    if count != len(part):
+    is_part = count < len(part) and job.trainer.limit_predict_batches != 1.0
+    if count != len(part) and not is_part:
         hint = "return the batch axis first"
         raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
-    indices = part.indices if isinstance(part, Subset) else range(count)
+    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
     samples = getattr(base(part), "samples", None)
     if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
         known = [samples[index] for index in indices]

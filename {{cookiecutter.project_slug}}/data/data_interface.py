@@ -260,7 +260,7 @@ class DInterface(pl.LightningDataModule):
             if trainer is not None and hasattr(part, "transform_batch"):
                 options["collate_fn"] = functools.partial(raw, collate)
             place = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-            part = Shared(part, *place)
+            part = Shared(part, *place, evaluates=split != "train")
         if self.num_workers is None:
             devices = trainer.num_devices if trainer is not None else 1
             self.num_workers = 0 if self.on_device else workers_for(part, devices)

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_leaves
 
 from core import lightning
 from core.cli.construct import is_plain
@@ -17,7 +16,7 @@ from core.runs.checkpoints import read
 from core.train.batches import TARGETS
 from core.train.build import build_loss, build_network
 from core.train.direction import direction
-from core.train.losses import Comparison
+from core.train.losses import Comparison, normalised
 from core.train.metrics import Named
 from core.train.optim import Optimization
 from core.train.scores import Scores
@@ -110,6 +109,8 @@ class MInterface(pl.LightningModule):
         self.monitor, self.mode = monitor, mode
         self.optimization.check(lr, weight_decay, monitor)
         self._inputs = [*inspect.signature(self.net.forward).parameters.values()]
+        needed = (p for p in self._inputs if p.default is p.empty)
+        self._required = [p for p in needed if p.kind is not p.VAR_KEYWORD]
         takes = inspect.signature(getattr(self.net, "step", len)).parameters
         self._has_step = {"batch", "stage"} <= takes.keys()
 
@@ -158,6 +159,8 @@ class MInterface(pl.LightningModule):
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """What the network makes of one batch: logits, values or images."""
         inputs, _ = self.split_batch(batch)
+        if self.loss is None:  # it is given no targets
+            return self.comparison.predict(inputs, len(self._required))
         return self(**inputs) if isinstance(inputs, dict) else self(*inputs)
 
     def step(self, batch: Any, stage: str) -> dict[str, Any]:
@@ -175,8 +178,7 @@ class MInterface(pl.LightningModule):
             scalars, which are logged by their names.
         """
         if self._has_step:
-            found = self.net.step(batch, stage)  # type: ignore[operator]
-            return dict(found) if isinstance(found, Mapping) else {"loss": found}
+            return normalised(self.net.step(batch, stage), batch)  # type: ignore[operator]
         inputs, target = self.split_batch(batch)
         output = self(**inputs) if isinstance(inputs, dict) else self(*inputs)
         return self.comparison(output, target)
@@ -194,7 +196,7 @@ class MInterface(pl.LightningModule):
         Returns:
             Inputs to call the network with, positional or by name; and the target or None.
         """
-        required = [p for p in self._inputs if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+        required = self._required
         if isinstance(batch, Tensor):
             return (batch,), None
         if not isinstance(batch, tuple | list):
@@ -234,18 +236,13 @@ class MInterface(pl.LightningModule):
         return inputs, target
 
     def _measured(self, stage: str, batch: Any) -> Tensor:
-        found: Any = self.step(batch, stage)
-        found = dict(found) if isinstance(found, Mapping) else {"loss": found}
-        loss = found["loss"]
-        if "size" not in found:
-            lengths = [len(v) for v in tree_leaves(batch) if isinstance(v, Tensor) and v.ndim]
-            found["size"] = lengths[0] if lengths else 1
+        found = normalised(self.step(batch, stage), batch)
+        loss: Tensor = found["loss"]
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.tasks[0] == "regression" and hasattr(data, "restored"):
             found |= {n: data.restored(found[n]) for n in ("output", "target") if n in found}
         for scores in (self.train_scores, self.val_scores, self.test_scores):
             scores.make(found.get("output"), found.get("target"))
-        found["loss"] = found.pop("_mean", loss)
         getattr(self, f"{stage}_scores").add(found)
         return loss
 

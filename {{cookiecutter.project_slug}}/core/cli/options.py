@@ -60,6 +60,9 @@ _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that tak
 _INNER = {_PASSED.get(name, name) for name in SECTIONS} | {"callback_args", "metric_args"}
 
 
+_NONE = Parameter("none", default=None)
+
+
 class Text(str):
     """A value as it was written, in a command or a file: the option's type decides what it is."""
 
@@ -164,6 +167,10 @@ class Options:
             return set()
         shared: set[str] = set()
         if objects.is_a(definition(self.targets["model"]), definition(interface.target)):
+            if network.parameters.get("model_name", _NONE).default is REQUIRED:
+                name = self.targets["model"].partition(":")[2]
+                hint = "give it an __init__ that calls super().__init__(NETWORK, **options)"
+                raise UsageError(f"{name} says nothing of its network; {hint}")
             shared = {*own_parameters(interface.target)}
             shared = shared if network.open else shared & network.parameters.keys()
         others = {n for g in self.groups if g is not interface for n in g.parameters}

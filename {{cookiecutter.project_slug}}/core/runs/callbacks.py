@@ -14,6 +14,7 @@ from core.cli.names import import_path, locate, section
 from core.errors import UsageError
 from core.runs.last_checkpoint import LastCheckpoint
 from core.runs.processes import say
+from core.runs.watch import EVALUATED
 from core.train.direction import direction
 
 Direction = Callable[[str | None], Literal["min", "max"]]
@@ -75,6 +76,8 @@ def make_callbacks(
         watched = given.get("monitor", monitor)
         own = given.get("mode", mode if watched == monitor else None)
         facts = {"folder": folder, "monitor": watched, "mode": own or direction(watched)}
+        if watched and not EVALUATED.match(watched):  # known when the epoch ends
+            facts |= {"check_on_train_epoch_end": True}
         found.append(_make(name, load(target), given, facts))
     off: list[type] = [cb.EarlyStopping] * (not stop_early or not monitor)
     off += [kind for kind, switch in _SWITCHES.items() if trainer.get(switch) is False]
@@ -126,6 +129,8 @@ def make_checkpoints(
     if monitor and "/" in monitor:  # which would make a folder
         name = f"epoch={{epoch}}-{monitor.replace('/', '_')}={{{monitor}:.4f}}"
         best |= {"filename": name, "auto_insert_metric_name": False}
+    if monitor and not EVALUATED.match(monitor):
+        best |= {"save_on_train_epoch_end": True}
     best |= {"enable_version_counter": False} | (checkpoint or {})
     often = {n: best.pop(n, None) for n in ("every_n_train_steps", "train_time_interval")}
     if often["train_time_interval"]:

@@ -11,7 +11,7 @@ from core.cli.options import Options
 from core.errors import UsageError
 from core.runs.processes import is_helper, say
 
-_EVALUATED = re.compile("(val|valid|validation|eval|dev)([^a-z]|$)", re.IGNORECASE)
+EVALUATED = re.compile("(val|valid|validation|eval|dev)([^a-z]|$)", re.IGNORECASE)
 
 
 class Watch(pl.Callback):
@@ -38,25 +38,25 @@ class Watch(pl.Callback):
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks at what the first validation logged."""
-        if _EVALUATED.match(self.monitor):
+        if EVALUATED.match(self.monitor):
             self._look(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same for what training logs, and where there was no sanity check."""
-        if not trainer.sanity_checking:
+        """The same where there was no sanity check."""
+        if not trainer.sanity_checking and EVALUATED.match(self.monitor):
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same without validation, unless the module itself logs when an epoch ends."""
-        is_over = not lightning.has_step(pl_module, "on_train_epoch_end")
-        if is_over and not trainer.enable_validation:
+        """The same for what training logs, unless the module itself does so when an epoch ends."""
+        if not lightning.has_step(pl_module, "on_train_epoch_end"):
             self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:
         logged = lightning.logged(trainer)
         if not self.monitor or self.monitor in logged:
             return
-        names = [name for name in logged if _EVALUATED.match(name)] or logged
+        logged = [name for name in logged if not name.startswith("lr-")]
+        names = [name for name in logged if EVALUATED.match(name)] or logged
         there = f"logged are {', '.join(logged)}" if logged else "nothing is logged in validation"
         if self.is_chosen:
             raise UsageError(f"--monitor {self.monitor}: there is no such metric; {there}")

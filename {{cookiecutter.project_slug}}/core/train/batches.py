@@ -23,7 +23,7 @@ from torch.utils.data import (
 from core import lightning
 from core.errors import UsageError
 from core.runs.processes import say
-from core.train.seeding import run_seed, seed_at
+from core.train.seeding import held_generators, reseed, run_seed, seed_at
 
 TARGETS = ("target", "targets", "label", "labels", "y", "mask", "masks")  # of a batch by name
 Key = tuple[tuple[int, ...], Tensor]  # epoch, batch, process; and the samples' indices, (B,) int64
@@ -116,6 +116,7 @@ class Batches(Dataset[Any]):
         while isinstance(dataset, Subset):
             self.indices, dataset = torch.tensor(dataset.indices)[self.indices], dataset.dataset
         self.dataset = dataset
+        self.generators = held_generators(dataset)
         is_plain = type(dataset).__getitem__ is TensorDataset.__getitem__
         is_plain = is_plain and not hasattr(dataset, "collate_fn")
         self.is_whole = is_plain or hasattr(dataset, "get_batch")
@@ -141,11 +142,14 @@ class Batches(Dataset[Any]):
             start = key * self.batch_size
             key = (0, key), torch.arange(start, min(start + self.batch_size, len(self.indices)))
         (epoch, *place), chosen = key
-        seed_at("eval" if self.evaluates else epoch, *place, "sample")
+        self._seed_at("eval" if self.evaluates else epoch, *place, "sample")
         batch = self._take(self.indices[chosen])
         if not hasattr(self.dataset, "transform_batch"):
             return batch
         return self.dataset.transform_batch(batch) if self.finishes else Raw(batch)
+
+    def _seed_at(self, *place: Any) -> None:
+        reseed(self.generators, seed_at(*place))
 
     def _take(self, indices: Tensor) -> Any:
         if hasattr(self.dataset, "get_batch"):
@@ -157,7 +161,7 @@ class Batches(Dataset[Any]):
         items = []
         for index in indices.tolist():
             if self.evaluates:
-                seed_at("eval", index)
+                self._seed_at("eval", index)
             items.append(self.dataset[index])
         return self.collate(items)
 
@@ -168,14 +172,18 @@ class Shared(IterableDataset[Any]):
     A stream that asks for its worker by itself gets the share of its process alone.
     """
 
-    def __init__(self, stream: Any, rank: int, world_size: int) -> None:
+    def __init__(self, stream: Any, rank: int, world_size: int, evaluates: bool = False) -> None:
         self.dataset, self.rank, self.world_size = stream, rank, world_size
-        with contextlib.suppress(OSError, TypeError):
-            self.is_aware = "worker_info" in inspect.getsource(type(stream))
-
-    is_aware = False
+        self.evaluates, self.is_aware = evaluates, False
+        inner = [stream, *(v for v in vars(stream).values() if isinstance(v, IterableDataset))]
+        for kind in {base for found in inner for base in type(found).__mro__}:
+            with contextlib.suppress(OSError, TypeError):
+                is_own = not kind.__module__.startswith("torch.")
+                self.is_aware |= is_own and "worker_info" in inspect.getsource(kind)
 
     def __iter__(self) -> Iterator[Any]:
+        if self.evaluates:
+            seed_at("eval", "stream")
         worker = None if self.is_aware else get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
         first, step = self.rank * count + number, self.world_size * count

@@ -26,7 +26,8 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
     if not isinstance(target, type):
         return functools.partial(target, **arguments)
     lists: dict[str, Any] = {n: v for n, v in arguments.items() if isinstance(v, list)}
-    if target.__module__.startswith("torch."):  # there they are weights
+    if any(kind.__module__.startswith("torch.nn.modules.loss") for kind in target.__mro__):
+        lists = {n: v for n, v in lists.items() if n in ("weight", "pos_weight")}
         try:
             lists = {n: torch.tensor(v, dtype=torch.float32) for n, v in lists.items()}
         except (TypeError, ValueError) as error:

@@ -7,9 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from core.errors import UsageError
+from core.runs.processes import say
+from core.train.batches import TARGETS
 
+_TRUE = (*("y_true", "true", "gt", "ground_truth", "trues"), *TARGETS)
+_PREDICTED = (
+    *("y_pred", "y_hat", "preds", "pred", "input", "inputs", "logit", "logits", "probs"),
+    *("output", "outputs", "prediction", "predictions"),
+)
 _OUTPUTS = ("logits", "output", "out", "pred", "prediction", "predictions")
 
 
@@ -45,6 +53,9 @@ class Comparison:
         takes = inspect.signature(called).parameters.values()
         inputs = [p for p in takes if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         self.fewest = sum(p.default is p.empty for p in inputs)
+        names = [p.name.lower() for p in inputs[:2]]
+        self.is_reversed = len(names) > 1 and names[0] in _TRUE and names[1] in _PREDICTED
+        self.reshapes = False  # whether a loss of one's own would broadcast
         self.most = 99 if any(p.kind is p.VAR_POSITIONAL for p in takes) else len(inputs)
 
     def __call__(self, output: Any, target: Any) -> dict[str, Any]:
@@ -70,6 +81,15 @@ class Comparison:
         with contextlib.suppress(UsageError):  # it is only measured
             compared, target = self._alike(compared, target)
         return {"output": compared, "target": target} | found
+
+    def predict(self, inputs: Any, count: int) -> Any:
+        """What a network that returns its loss makes of its `count` inputs alone."""
+        if isinstance(inputs, dict):
+            output = self.net(**{n: v for n, v in inputs.items() if n not in TARGETS})
+        else:
+            output = self.net(*inputs[:count])
+        found = main_output(output)
+        return output if found is None else found
 
     def _plain(self, output: Any, target: Any) -> dict[str, Any]:
         """The loss of two tensors."""
@@ -97,14 +117,14 @@ class Comparison:
                 f"the target is {example!r}, and {self.title} compares tensors; {hint}"
             )
         output = output.to(torch.promote_types(output.dtype, torch.float32))  # half would round
-        if not self.is_checked:
-            self._check(output)
-            self.is_checked = True
         output, target = self._alike(output, target)
+        if not self.is_checked:
+            self._check(output, target)
+            self.is_checked = True
         with self._explained(output, target):
             loss = self.loss(output, target)
         found = {"output": output, "target": target, "loss": loss}
-        if self.has_classes and target.ndim < output.ndim:
+        if self.has_classes and target.ndim < output.ndim and hasattr(self.loss, "ignore_index"):
             found["size"] = self._weight(target)
         if self.loss.reduction == "none":
             found["loss"] = loss.sum() / found["size"] if "size" in found else loss.mean()
@@ -154,33 +174,43 @@ class Comparison:
         target = target.reshape(first)
         return output, target if target.is_floating_point() else target.long()
 
-    def _check(self, output: Tensor) -> None:
+    def _check(self, output: Tensor, target: Tensor) -> None:
         """Refuses probabilities for a loss that takes logits, and the other way round."""
         output = output.detach()
         is_share = bool(((output >= 0) & (output <= 1)).all())
         sums = output.sum(1) if output.ndim > 1 and output.shape[1] > 1 else torch.zeros(1)
         has_shares = is_share and bool(((sums - 1).abs() < 1e-3).all())
-        own = "type --loss core.train.losses.ProbabilityLoss"
+        own, what = "type --loss core.train.losses.ProbabilityLoss", "probabilities"
         match self.title:
             case "CrossEntropyLoss" if has_shares:
                 hint = f"return what comes before the softmax, or {own}"
-            case "BCEWithLogitsLoss" if is_share and self._ends_in_sigmoid():
+            case "CrossEntropyLoss" if is_share and self._has_sigmoid(output):
                 hint = "return what comes before the sigmoid, or type --loss bce_loss"
+            case "BCEWithLogitsLoss" if is_share and self._has_sigmoid(output):
+                hint = "return what comes before the sigmoid, or type --loss bce_loss"
+            case "BCEWithLogitsLoss" | "BCELoss" if bool(((target < 0) | (target > 1)).any()):
+                low, high = target.min().item(), target.max().item()
+                hint = "divide them by 255" if high == 255 else "type --loss mse for other values"
+                raise UsageError(
+                    f"{self.title} takes targets of 0 to 1, not {low} to {high}; {hint}"
+                )
             case "NLLLoss" if bool((output > 1e-3).any()):
                 hint = own if has_shares else "type --loss cross_entropy"
+                what = what if has_shares else "no log-probabilities"
             case "ProbabilityLoss" if not has_shares:
-                hint = "type --loss cross_entropy"
+                hint, what = "type --loss cross_entropy", "no probabilities"
             case _:
                 return
-        what = "probabilities" if is_share else "no log-probabilities"
-        what = "no probabilities" if self.title == "ProbabilityLoss" else what
         raise UsageError(f"{self.name} returns {what}, which {self.title} does not take; {hint}")
 
-    def _ends_in_sigmoid(self) -> bool:
+    def _has_sigmoid(self, output: Tensor) -> bool:
+        """Whether what lies in [0, 1] does so because of a sigmoid."""
+        inner = [*self.net.modules()]
         with contextlib.suppress(OSError, TypeError):
-            if "sigmoid(" in inspect.getsource(type(self.net).forward):
+            if "sigmoid(" in inspect.getsource(type(self.net)):
                 return True
-        return isinstance([*self.net.modules()][-1], nn.Sigmoid)
+        is_last = isinstance(inner[-1], nn.Sigmoid)
+        return is_last or (output.numel() > 15 and any(isinstance(m, nn.Sigmoid) for m in inner))
 
     def _inputs(self, output: Any, target: Any) -> list[Any]:
         """What a loss of one's own is called with."""
@@ -189,7 +219,8 @@ class Comparison:
             [] if target is None else [*target] if isinstance(target, list | tuple) else [target]
         )
         if self.fewest <= 2 <= self.most and target is not None:
-            return [output, target]
+            pair = [output, self._shaped(output, target)]
+            return pair[::-1] if self.is_reversed else pair
         if self.fewest <= 1:
             return [output]
         if self.fewest <= len(outputs) + len(targets) <= self.most:
@@ -200,6 +231,32 @@ class Comparison:
             f"{self.title} takes {self.fewest} tensors; {self.name} returns {len(outputs)} and the "
             f"batch holds {len(targets)} for it; override MInterface.step"
         )
+
+    def _shaped(self, output: Any, target: Any) -> Any:
+        """The target of a loss of one's own, in the output's shape if it would broadcast."""
+        if not (isinstance(output, Tensor) and isinstance(target, Tensor)):
+            return target
+        differ = output.shape != target.shape and output.numel() == target.numel()
+        if not differ or len(output) < 2 or not _fits(target.shape, output.shape):
+            return target
+        shaped = target.reshape(output.shape)
+        if not self.is_checked:
+            self.is_checked = True
+            pairs = ((output, target), (output, shaped), (output.reshape(target.shape), target))
+            values = [self._tried(*pair) for pair in pairs]
+            self.reshapes = values[1] is not None and values[1] == values[2] != values[0]
+            if self.reshapes:
+                form = f"{tuple(target.shape)} as {tuple(output.shape)}"
+                say(f"{self.title} gets the target {form}; it would broadcast")
+        return shaped if self.reshapes else target
+
+    def _tried(self, output: Tensor, target: Tensor) -> float | None:
+        pair = (target, output) if self.is_reversed else (output, target)
+        try:
+            with torch.no_grad():
+                return round(float(_parts(self.title, self.loss(*pair))["loss"]), 5)
+        except Exception:  # which is seen in what follows
+            return None
 
     def _no_target(self) -> str:
         takes = inspect.signature(self.net.forward).parameters.values()
@@ -226,6 +283,12 @@ class Comparison:
         except (IndexError, RuntimeError, TypeError, UserWarning, ValueError) as error:
             values = f"{target.min()} to {target.max()}"
             text = f"{self._shapes(output, target)}, {values}: {str(error).splitlines()[0]}"
+            if self.has_classes and output.ndim > 1 and not target.is_floating_point():
+                count = output.shape[1]
+                text += f"; labels are 0 to {count - 1}, another is left out by "
+                text += "--loss_args.ignore_index VALUE"
+            elif self.has_classes:
+                text += "; for values, type --loss mse"
             raise UsageError(text) from error
 
     def _shapes(self, output: Tensor, target: Tensor) -> str:
@@ -233,6 +296,21 @@ class Comparison:
             f"{self.title} can't compare the output of {self.name}, {_described(output)}, with the "
             f"target, {_described(target)}"
         )
+
+
+def normalised(found: Any, batch: Any) -> dict[str, Any]:
+    """What a step returned, as a dict with the loss, a scalar, and the size of the batch.
+
+    Raises:
+        UsageError: It holds no loss.
+    """
+    found = dict(found) if isinstance(found, Mapping) else {"loss": found}
+    loss = found.get("loss")
+    if not isinstance(loss, Tensor):
+        raise UsageError("step returned no loss: return a scalar tensor, or a dict with 'loss'")
+    found["loss"] = loss.mean() if loss.ndim else loss
+    lengths = [len(v) for v in tree_leaves(batch) if isinstance(v, Tensor) and v.ndim]
+    return {"size": lengths[0] if lengths else 1} | found
 
 
 def main_output(output: Any) -> Tensor | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from core.cli.construct import checked, load, offer, parameters
@@ -33,7 +33,10 @@ class Named:
         self.chosen: dict[str, tuple[Any, dict[str, Any]]] = {}
         for name in chosen or []:
             given = (arguments or {}).get(section(name), {})
-            self.chosen[section(name).lower()] = load(locate("metrics", name)), given
+            target = load(locate("metrics", name))
+            if not isinstance(target, type):
+                raise UsageError(f"--metrics {name}: expected a Metric of torchmetrics, a class")
+            self.chosen[section(name).lower()] = target, given
 
     def check(self, tasks: tuple[Task, ...]) -> dict[str, bool | None]:
         """Whether more is better, by name, of all that may come; None where nobody tells.
@@ -73,6 +76,19 @@ def data_range(target: Tensor) -> float:
     return high - low
 
 
+def are_probabilities(loss: Any, output: Tensor, is_multiclass: bool) -> bool:
+    """Whether an output, (B, …), is of probabilities, not logits: the loss tells, or the values."""
+    if isinstance(loss, nn.BCELoss) or type(loss).__name__ == "ProbabilityLoss":
+        return True
+    if type(loss).__module__.startswith("torch.nn"):
+        return False
+    is_share = bool(((output >= 0) & (output <= 1)).all())
+    is_whole = (
+        is_share and bool(((output.sum(1) - 1).abs() < 1e-3).all()) if is_multiclass else True
+    )
+    return is_share and is_whole
+
+
 def measured(task: Task, loss: Any, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """What metrics take: probabilities, or values, and labels.
 
@@ -82,18 +98,14 @@ def measured(task: Task, loss: Any, output: Tensor, target: Tensor) -> tuple[Ten
         output: (B, …); classes along the second axis.
         target: (B, …), of classes also their probabilities.
     """
-    title = type(loss).__name__
     kind = TASKS[task].kind
+    is_share = kind is not None and are_probabilities(loss, output, kind == "multiclass")
     if kind == "multiclass":
         if target.ndim == output.ndim:  # probabilities of each class
             target = target.argmax(1)
-        if title == "NLLLoss":
-            output = output.exp()
-        elif title != "ProbabilityLoss":
-            output = output.softmax(1)
-        return output, target.long()
+        return output if is_share else output.softmax(1), target.long()
     if kind:
-        output = output if title == "BCELoss" else output.sigmoid()
+        output = output if is_share else output.sigmoid()
         return output.reshape(target.shape), (target > 0.5).long()
     if task == "regression" and output.ndim > 2:
         return output.flatten(), target.flatten()

@@ -122,6 +122,8 @@ class Optimization:
             raise UsageError(f"--warmup_steps {warmup} needs --lr_interval step for {chosen}")
         if warmup < 0:
             raise UsageError(f"--warmup_steps {warmup}: expected 0 or more")
+        if not steps:
+            raise UsageError("there are no batches to train on; see --limit_train_batches")
         if warmup and warmup >= steps:
             hint = f"training has {steps:.0f} steps; type fewer, or more --max_epochs"
             raise UsageError(f"--warmup_steps {warmup}: {hint}")

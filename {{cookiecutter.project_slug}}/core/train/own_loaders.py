@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from core import lightning
+from core.errors import UsageError
 
 
 class OwnLoaders:
@@ -29,6 +30,9 @@ class OwnLoaders:
             names = [f"{split}_dataloader", *["test_dataloader"] * (split == "predict")]
             own = [name for name in names if lightning.has_step(self.source, name)]
             self._made[split] = getattr(self.source, own[0])() if own else []
+            if own and isinstance(self._made[split], list | tuple | dict):
+                what = f"{type(self.source).__name__}.{own[0]} returns several loaders"
+                raise UsageError(f"{what}; return one")
         return self._made[split]
 
     def part(self, split: str) -> Any:

@@ -25,11 +25,12 @@ from core.train.splits import divide
 _NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev", "eval"),
-    "test": ("test",),
+    "test": ("test", "testing"),
     "predict": ("predict",),
 }
 _ASKED = ("split", "mode", "phase", "subset", "partition")
-_FLAGS = ("train", "is_train", "training")  # True for the training part
+_FLAGS = ("train", "is_train", "is_training", "training")  # True for the training part
+_INVERSE = ("test", "is_test")  # True for the test part
 _SWITCHES = ("augment", "augmentation", "data_augmentation", "use_augmentation")
 _PUBLISHED = {
     "labels": ("labels", "targets", "y"),
@@ -60,14 +61,25 @@ class Parts:
         self.dataset, self.arguments = dataset, dict(arguments)
         self.fractions, self.seed, self.split_by = fractions, seed, split_by
         self.takes, found = parameters(dataset), inspect.signature(dataset).parameters
-        self.asked = next((n for n in _ASKED if n in found and _asks(found[n])), None)
-        flags = [n for n in _FLAGS if n in self.takes]
+        asking = [n for n in (*_ASKED, *found) if n in found and self._asks(found[n])]
+        self.asked = asking[0] if asking else None
+        flags = [n for n in (*_FLAGS, *_INVERSE) if n in self.takes]
         self.flag = flags[0] if flags and not self.asked else None
         self.switches = [n for n in _SWITCHES if n in self.takes]
-        self.switches += [n for n in flags if n != "train" and self.asked]
+        self.switches += [n for n in flags if n in _FLAGS[1:] and self.asked]
         self.reasons: dict[str, str] = {}  # why there is no such part
         self._own: dict[tuple[str, bool], Any] = {}
         self._parts: dict[str, Any] = {}
+
+    def _asks(self, parameter: inspect.Parameter) -> bool:
+        """Whether a parameter asks for a part: by its name, or by its default or type."""
+        known = {value for value in (parameter.default,) if isinstance(value, str)}
+        is_named = parameter.name in _ASKED and parameter.default is parameter.empty
+        return (
+            parameter.name == "split"
+            or bool((known | {*literals(parameter.annotation)}) & {*_NAMES["train"]})
+            or (is_named and self._names("train"))
+        )
 
     def part(self, split: str) -> Any:
         """The part `train`, `val`, `test` or `predict`, or None if there is none."""
@@ -78,7 +90,8 @@ class Parts:
     def any(self) -> Any:
         """A part that was built, not augmented if there is such a one."""
         built = {split: part for split, part in self._parts.items() if part is not None}
-        return next((p for split, p in built.items() if split != "train"), built.get("train"))
+        other = next((p for split, p in built.items() if split != "train"), built.get("train"))
+        return self.own("train") if other is None else other
 
     def take_whole(self) -> None:
         """Has all that the dataset holds predicted, unless it says what is to be."""
@@ -121,6 +134,9 @@ class Parts:
         by = {self.split_by: self._known(whole)} if self.split_by else {}
         chosen = divide(len(whole), missing, self.seed, **by)
         if hasattr(whole, "fit"):  # such as the mean of what trains
+            if len(missing) < len([fraction for fraction in self.fractions.values() if fraction]):
+                hint = "divide it by seeded fractions: let it take no split or train"
+                raise UsageError(f"only one object of the dataset is given to its fit; {hint}")
             whole.fit(chosen["train"])
         return Subset(whole, chosen[split]) if split in chosen else None
 
@@ -129,7 +145,7 @@ class Parts:
         own, train = self.own(split), self.own("train")
         others = {"train": train} | ({"test": self.own("test")} if split == "val" else {})
         for name, other in others.items():
-            if own is not None and _is_same(own, other):
+            if own is not None and _is_same(own, other, alike=True):
                 self.reasons[split] = f"the dataset gives the same data for {split} and {name}"
                 return None
         return own
@@ -184,15 +200,19 @@ class Parts:
 
     def _understand_flag(self) -> None:
         """Tells a flag that switches augmentation from one that asks for another part."""
-        if self.flag in (None, "train") or self.flag in self.arguments:
+        flag = self.flag
+        if flag is None or flag == "train" or flag in (*_INVERSE, *self.arguments):
             return
-        sizes = []
-        for value in (True, False):
-            made = construct(self.dataset, self.arguments | {str(self.flag): value}, "data")
-            sizes.append(len(made))
-        if sizes[0] == sizes[1]:
-            self.switches.append(str(self.flag))
-        self.flag = "train" if sizes[0] != sizes[1] else None
+        made = [
+            construct(self.dataset, self.arguments | {flag: value}, "data")
+            for value in (True, False)
+        ]
+        if _is_same(made[0], made[1], alike=True):
+            self.switches.append(flag)
+            self.flag = None
+        else:
+            self._own |= {("train", False): made[0], ("test", False): made[1]}
+            self._own |= {("train", True): made[0]} if self.switches == [] else {}
 
     def _find(self, split: str, augment: bool = False, download: bool = False) -> Any:
         is_known = self.asked not in (None, *self.arguments)
@@ -206,9 +226,13 @@ class Parts:
         for name in names:
             if refusal and not (isinstance(refusal, OSError) or self._names(name)):
                 continue  # it knows no such word
-            facts = {str(self.asked): name, str(self.flag): split == "train"}
+            is_on = split == ("test" if self.flag in _INVERSE else "train")
+            facts = {str(self.asked): name, str(self.flag): is_on}
             try:
-                return construct(self.dataset, offer(self.takes, given, facts), "data")
+                made = construct(self.dataset, offer(self.takes, given, facts), "data")
+                if not isinstance(made, IterableDataset) and not len(made):
+                    raise ValueError("it is empty")
+                return made
             except UsageError:
                 raise
             except Exception as error:  # it does not know this part
@@ -234,26 +258,36 @@ class Parts:
         return [name for name in names if name in known or not known]
 
 
-def _asks(parameter: inspect.Parameter) -> bool:
-    """Whether a parameter asks for a part: by its name, or by its default or type."""
-    known = {parameter.default, *literals(parameter.annotation)}
-    return parameter.name == "split" or bool(known & {*_NAMES["train"]})
+def _is_same(first: Any, second: Any, alike: bool = False) -> bool:
+    """Whether two datasets hold the same, as far as their size and some samples tell.
 
-
-def _is_same(first: Any, second: Any) -> bool:
-    """Whether two datasets hold the same, as far as their size and three samples tell."""
+    Where the first is random in itself, `alike` compares the last value of each item, the target.
+    """
     if second is None or isinstance(first, IterableDataset) or isinstance(second, IterableDataset):
         return False
     size = len(first)
-    if size != len(second):
+    if not size or size != len(second):
         return False
-    for index in {0, size // 2, size - 1} if size else set():
+    indices = sorted({round(i * (size - 1) / 19) for i in range(20)})
+    is_random = alike and not _are_equal(second, second, indices[:1], (0, 1))
+    is_random = is_random or (alike and not _are_equal(first, first, indices[:1], (0, 1)))
+    return _are_equal(first, second, indices, (0, 0), only_last=is_random)
+
+
+def _are_equal(
+    first: Any, second: Any, indices: list[int], seeds: tuple[int, int], only_last: bool = False
+) -> bool:
+    for index in indices:
         items = []
-        for dataset in (first, second):
-            seed_at(index, "same")
+        for dataset, seed in zip((first, second), seeds, strict=True):
+            seed_at(index, seed)
             items.append(dataset[index])
+        if only_last:
+            items = [[*i.values()] if isinstance(i, Mapping) else i for i in items]
+            items = [i[-1] if isinstance(i, list | tuple) and len(i) > 1 else None for i in items]
         (left, form), (right, other) = map(tree_flatten, items)
-        if form != other or not all(map(_equal, left, right)):
+        is_told = not only_last or items[0] is not None
+        if not is_told or form != other or not all(map(_equal, left, right)):
             return False
     return True
 

@@ -64,6 +64,15 @@ class Scores(nn.Module):
             found: The loss, a scalar; what else it returned; `size` is what means are divided by.
         """
         self._restore()
+        loss, device = found["loss"], found["loss"].device
+        found = found | {"loss": found.get("_mean", loss)}
+        found = {
+            name: torch.tensor(float(value), device=device)
+            if isinstance(value, int | float)
+            else value
+            for name, value in found.items()
+            if name != "_mean"
+        }
         if not self.metrics:
             found = found | {"output": None, "target": None}
         else:

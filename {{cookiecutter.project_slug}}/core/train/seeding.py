@@ -24,7 +24,7 @@ def seed_everything(seed: int) -> None:
     pl.seed_everything(seed, workers=True, verbose=False)
 
 
-def seed_at(*place: Any) -> None:
+def seed_at(*place: Any) -> int:
     """Seeds Python, NumPy and torch for a place in training, such as (epoch, batch, process)."""
     seed = zlib.crc32(repr((run_seed(), *place)).encode())
     random.seed(seed)
@@ -32,6 +32,28 @@ def seed_at(*place: Any) -> None:
     torch.default_generator.manual_seed(seed)  # a hundred times faster than torch.manual_seed
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed(seed)
+    return seed
+
+
+def held_generators(dataset: Any) -> list[Any]:
+    """The sources of randomness that a dataset has for itself."""
+    kinds = (np.random.Generator, np.random.RandomState, torch.Generator, random.Random)
+    return [
+        value for value in getattr(dataset, "__dict__", {}).values() if isinstance(value, kinds)
+    ]
+
+
+def reseed(generators: list[Any], seed: int) -> None:
+    """Seeds them, too."""
+    for generator in generators:
+        match generator:
+            case torch.Generator():
+                generator.manual_seed(seed)
+            case np.random.Generator():
+                fresh = type(generator.bit_generator)(seed)
+                generator.bit_generator.state = fresh.state
+            case _:
+                generator.seed(seed)
 
 
 def run_seed() -> int:
