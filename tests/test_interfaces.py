@@ -201,7 +201,7 @@ class Doubled(Stream):
 class TestBatches:
     def test_whole_batches(self) -> None:
         data = DInterface(Table(100), batch_size=8, test_fraction=0)
-        data.parts.any = lambda: Whole(100)  # type: ignore[method-assign]
+        data.parts.any = lambda: Whole(100)
         batches = [*data.val_dataloader()]
         expected = [2.0 * index for index in data.part("val").indices]
         assert [x for batch, _ in batches for x in batch[:, 0].tolist()] == expected

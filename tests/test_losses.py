@@ -43,7 +43,9 @@ def labels(high: int, *shape: int, seed: int = 1) -> Tensor:
     return torch.randint(high, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def found(output: Tensor, target: Tensor, batch_size: int = 7, **options: Any) -> dict[str, float]:
+def found(
+    output: Tensor, target: Tensor, batch_size: int = 7, model: Any = None, **options: Any
+) -> dict[str, float]:
     """What a test measures of a network's outputs, in batches of which the last is smaller."""
     data = DInterface(TensorDataset(output, target), batch_size=batch_size, test_fraction=0)
     data.parts._parts["test"] = TensorDataset(output, target)
@@ -54,7 +56,7 @@ def found(output: Tensor, target: Tensor, batch_size: int = 7, **options: Any) -
         enable_model_summary=False,
         enable_progress_bar=False,
     )
-    [results] = fit.test(MInterface(Same(), **options), data, verbose=False)
+    [results] = fit.test(MInterface(model or Same(), **options), data, verbose=False)
     return {name.removeprefix("test_"): value for name, value in results.items()}
 
 
@@ -259,6 +261,11 @@ class TestTold:
             (draw(8, 3), draw(8), {}, "can't compare"),
             (draw(8, 3), labels(9, 8) + 3, {}, "3 to"),
             (draw(8, 1), labels(2, 8), {}, "--loss mse"),
+            (draw(8, 5, 3).softmax(-1), labels(3, 8, 5), {}, "ProbabilityLoss"),
+            (draw(64, 1, 4, 4), 255 * labels(2, 64, 1, 4, 4), {"loss": "bce"}, "by 255"),
+            (draw(64), 2 * labels(2, 64) - 1, {"loss": "bce"}, "0 to 1, not -1"),
+            (draw(64, 3), labels(3, 64) + 1, {}, "ignore_index"),
+            (draw(64, 3), draw(64), {}, "--loss mse"),
         ],
     )
     def test_told(self, output: Tensor, target: Tensor, options: Any, told: str) -> None:
@@ -294,6 +301,49 @@ class TestLosses:
     def test_a_value_for_each_sample(self) -> None:
         step = self.of(Same(), (draw(6, 2), labels(2, 6)), lambda o, t: o.sum(1))
         assert step["loss"].item() == pytest.approx(draw(6, 2).sum(1).mean().item())
+
+    def test_the_order_that_its_names_tell(self) -> None:
+        def mape(y_true: Tensor, y_pred: Tensor) -> Tensor:
+            return ((y_true - y_pred) / y_true).abs().mean()
+
+        output, target = draw(6), draw(6, seed=1)
+        step = self.of(Same(), (output, target), mape)
+        assert step["loss"].item() == pytest.approx(
+            ((target - output) / target).abs().mean().item()
+        )
+
+    @pytest.mark.parametrize("squeezes", [False, True])
+    def test_what_would_broadcast_is_aligned(self, squeezes: bool, capsys: Any) -> None:
+        def mse(output: Tensor, target: Tensor) -> Tensor:
+            return ((output.squeeze(1) if squeezes else output) - target).square().mean()
+
+        output, target = draw(6, 1), draw(6, seed=1)
+        step = self.of(Same(), (output, target), mse)
+        expected = (output.flatten() - target).square().mean().item()
+        assert step["loss"].item() == pytest.approx(expected)
+        assert ("it would broadcast" in capsys.readouterr().out) is not squeezes
+
+    def test_probabilities_of_a_loss_of_ones_own(self) -> None:
+        output, target = draw(60).sigmoid(), labels(2, 60)
+        results = found(
+            output,
+            target,
+            loss=lambda o, t: F.binary_cross_entropy(o, t.float()),
+            task="binary",
+        )
+        best = (output > 0.5).long()
+        assert results["acc"] == pytest.approx((best == target).float().mean().item(), abs=1e-5)
+
+    def test_a_step_of_the_network(self) -> None:
+        class System(Same):
+            def step(self, batch: Any, stage: str) -> dict[str, Any]:
+                return {"loss": self(batch[0]).square(), "count": len(batch[0]), "half": 0.5}
+
+        output = draw(60)
+        results = found(output, output, 7, model=System())
+        assert results["loss"] == pytest.approx(output.square().mean().item(), abs=1e-5)
+        assert results["half"] == 0.5
+        assert results["count"] == pytest.approx((56 * 7 + 4 * 4) / 60)
 
     def test_no_target(self) -> None:
         assert (

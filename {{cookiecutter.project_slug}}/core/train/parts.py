@@ -157,10 +157,11 @@ class Parts:
         is_refused = split in self.reasons and "same data" not in self.reasons[split]
         return not (split == "test" and is_refused and self._names("test"))
 
-    def _names(self, word: str) -> bool:
-        """Whether the dataset's code has such a word."""
+    def _names(self, word: str, anywhere: bool = False) -> bool:
+        """Whether the dataset's code, or anything in its file, has such a word."""
         with contextlib.suppress(OSError, TypeError):
-            return re.search(f"[\"']{word}", inspect.getsource(self.dataset)) is not None
+            place = inspect.getmodule(self.dataset) if anywhere else self.dataset
+            return re.search(f"[\"']{word}", inspect.getsource(place or self.dataset)) is not None
         return False
 
     def _known(self, whole: Any) -> Any:
@@ -224,7 +225,7 @@ class Parts:
         names = self._names_of(split) if self.asked not in self.arguments else [split]
         refusal: Exception | None = None
         for name in names:
-            if refusal and not (isinstance(refusal, OSError) or self._names(name)):
+            if refusal and not (isinstance(refusal, OSError) or self._names(name, anywhere=True)):
                 continue  # it knows no such word
             is_on = split == ("test" if self.flag in _INVERSE else "train")
             facts = {str(self.asked): name, str(self.flag): is_on}

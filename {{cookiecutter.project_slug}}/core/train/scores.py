@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torchmetrics import MeanMetric, Metric
 
@@ -14,7 +14,7 @@ from core.train.metrics import Named, data_range, measured
 from core.train.tasks import Task, task_of
 
 
-class Scores(nn.Module):
+class Scores:
     """Means and metrics over one stage's epoch.
 
     Batches are kept and measured many at a time: measuring each would take longer than the step of
@@ -32,16 +32,13 @@ class Scores(nn.Module):
     def __init__(
         self, tasks: tuple[Task, ...], named: Named, loss: Any, keeps: bool = False
     ) -> None:
-        super().__init__()
         self.history: list[tuple[Tensor, Tensor]] | None = [] if keeps else None
         self._bytes = 0  # in it
         self.tasks, self.named = tasks, named
         self.task: Task | None = None  # once there was an output
-        self.__dict__["loss"] = loss  # no part of this module
-        # A loss that is not a number stays so; torchmetrics' "disable" would forget the weights.
-        loss_mean = {"loss": MeanMetric(nan_strategy=math.nan)}
-        self.means: dict[str, Metric] = nn.ModuleDict(loss_mean)  # type: ignore[assignment]
-        self.metrics: dict[str, Metric] = nn.ModuleDict()  # type: ignore[assignment]
+        self.loss = loss
+        self.means: dict[str, Metric] = {}
+        self.metrics: dict[str, Metric] = {}
         self._kept: list[dict[str, Any]] = []
         self._saved: list[dict[str, Any]] = []  # by process, until there are metrics to take it
 
@@ -63,7 +60,7 @@ class Scores(nn.Module):
         Args:
             found: The loss, a scalar; what else it returned; `size` is what means are divided by.
         """
-        self._restore()
+        self._restore(found["loss"].device)
         loss, device = found["loss"], found["loss"].device
         found = found | {"loss": found.get("_mean", loss)}
         found = {
@@ -103,7 +100,7 @@ class Scores(nn.Module):
             if name in ("output", "target", "size"):
                 continue
             if name not in self.means:
-                self.means[name] = MeanMetric(nan_strategy=math.nan).to(device)
+                self.means[name] = _mean(device)
             there = [found for found in kept if name in found]
             sizes = torch.stack([torch.as_tensor(f["size"], device=device).float() for f in there])
             self.means[name].update(torch.stack([found[name] for found in there]), sizes)
@@ -168,16 +165,15 @@ class Scores(nn.Module):
         """Takes it over again with the next batch; with another number of processes it is lost."""
         self._saved = saved
 
-    def _restore(self) -> None:
+    def _restore(self, device: torch.device) -> None:
         of_all, self._saved = self._saved, []
         rank, size = _rank_and_size()
         if len(of_all) != size:
             return
-        device = self.means["loss"].device
         saved = tree_map_only(Tensor, lambda tensor: tensor.to(device), of_all[rank])
         for name, states in saved["states"].items():
             if name not in self.metrics and name not in self.means:
-                self.means[name] = MeanMetric(nan_strategy=math.nan).to(device)
+                self.means[name] = _mean(device)
             metric = self.metrics[name] if name in self.metrics else self.means[name]
             lightning.restore(metric, states)
         names = ("loss", "size", "output", "target")  # of runs of before
@@ -185,6 +181,11 @@ class Scores(nn.Module):
             dict(zip(names, kept, strict=True)) if isinstance(kept, tuple) else kept
             for kept in saved["kept"]
         ]
+
+
+def _mean(device: torch.device) -> Metric:
+    # A loss that is not a number stays so; torchmetrics' "disable" would forget the weights.
+    return MeanMetric(nan_strategy=math.nan).to(device)
 
 
 def _rank_and_size() -> tuple[int, int]:

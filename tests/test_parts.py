@@ -1,0 +1,268 @@
+"""The parts of a dataset, as people's constructors have them, and what is random in them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+
+from core.errors import UsageError
+from core.train.batches import Shared
+from data import DInterface
+
+SIZES = {"train": 80, "val": 10, "test": 20}
+ITEMS = torch.arange(1000.0)
+LABELS = torch.randint(3, (1000,), generator=torch.Generator().manual_seed(0))
+
+
+class Own(Dataset[Any]):
+    """Samples from `first` on, with noise if told."""
+
+    def __init__(self, first: int, size: int, noise: bool = False) -> None:
+        self.x, self.y, self.noise = ITEMS[first:][:size], LABELS[first:][:size], noise
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.x[index] + torch.rand(()) * self.noise, self.y[index]
+
+
+def made(dataset: Any, **options: Any) -> DInterface:
+    return DInterface(dataset, **options)
+
+
+def sizes(dataset: Any, **options: Any) -> list[int | None]:
+    """Of the parts that train, validate and test; None where there is none."""
+    data = DInterface(dataset, **options)
+    return [
+        None if part is None else len(part) for part in map(data.part, ("train", "val", "test"))
+    ]
+
+
+def first(dataset: Any, split: str) -> float:
+    return float(DInterface(dataset).part(split)[0][0])
+
+
+class TestNames:
+    """How a constructor is asked for its parts."""
+
+    @pytest.mark.parametrize("val", ["val", "valid", "validation", "dev", "eval"])
+    def test_of_validation(self, val: str) -> None:
+        def dataset(split: str = "train") -> Own:
+            starts = {"train": (0, 80), val: (100, 10), "test": (200, 20)}
+            return Own(*starts[split])
+
+        assert sizes(dataset) == [80, 10, 20]
+
+    def test_training_and_testing(self) -> None:
+        def dataset(split: str = "training") -> Own:
+            return Own(*{"training": (0, 80), "testing": (200, 20)}[split])
+
+        assert sizes(dataset) == [72, 8, 20]
+
+    def test_other_parameters(self) -> None:
+        """By their name, or by a default that is the training part's."""
+
+        def mode(mode: str) -> Own:
+            return Own(*{"train": (0, 80), "val": (100, 10), "test": (200, 20)}[mode])
+
+        def flag(flag: str = "train") -> Own:
+            return mode(flag)
+
+        assert sizes(mode) == sizes(flag) == [80, 10, 20]
+
+    def test_flags(self) -> None:
+        def is_train(is_train: bool = True) -> Own:
+            return Own(0, 80) if is_train else Own(200, 20)
+
+        def training(training: bool = False) -> Own:
+            return Own(0, 80) if training else Own(200, 20)
+
+        def test(test: bool = False) -> Own:
+            return Own(200, 20) if test else Own(0, 80)
+
+        def alike(is_train: bool = True) -> Own:
+            return Own(0, 80) if is_train else Own(200, 80)
+
+        for dataset in (is_train, training, test):
+            assert sizes(dataset) == [72, 8, 20]
+            assert first(dataset, "test") == 200
+        assert sizes(alike) == [72, 8, 80] and first(alike, "test") == 200
+
+    def test_a_flag_that_augments(self) -> None:
+        """Validation and test are parts of the same data, without noise."""
+
+        def dataset(is_train: bool = True) -> Own:
+            return Own(0, 80, noise=is_train)
+
+        data = made(dataset)
+        assert [len(data.part(split)) for split in ("train", "val", "test")] == [64, 8, 8]
+        assert all(data.part("val")[i][0] % 1 == 0 for i in range(8))
+        assert any(data.part("train")[i][0] % 1 != 0 for i in range(64))
+
+
+class TestTheSameData:
+    """Two parts that are one are told, and validation is a part of training."""
+
+    @pytest.mark.parametrize("noise", [False, True])
+    def test_validation_is_training(self, noise: bool) -> None:
+        def dataset(split: str = "train") -> Any:
+            return Own(200, 20) if split == "test" else Own(0, 80, noise=noise and split == "train")
+
+        data = made(dataset)
+        assert [len(data.part(split)) for split in ("train", "val", "test")] == [72, 8, 20]
+        assert "same data for val and train" in data.parts.told()
+
+    def test_validation_is_the_test(self) -> None:
+        def dataset(split: str = "train") -> Own:
+            return Own(0, 80) if split == "train" else Own(200, 20)
+
+        data = made(dataset)
+        assert [len(data.part(split)) for split in ("train", "val", "test")] == [72, 8, 20]
+        assert "same data for val and test" in data.parts.told()
+
+    def test_a_missing_part_is_told(self) -> None:
+        """A test part that the code knows of is not cut from the training part."""
+
+        def dataset(split: str = "train") -> Own:
+            if split == "test":
+                raise FileNotFoundError("test.csv")
+            if split != "train":
+                raise KeyError(split)
+            return Own(0, 80)
+
+        data = made(dataset)
+        assert data.part("test") is None and len(data.part("val")) == 8
+        told = data.parts.told()
+        assert "FileNotFoundError: test.csv" in told and "val 8 (0.1 of train)" in told
+
+    def test_an_empty_part_is_none(self) -> None:
+        def dataset(split: str = "train") -> Own:
+            return Own(0, {"train": 80, "val": 0, "test": 20}[split])
+
+        assert sizes(dataset)[1] == 8
+
+
+class TestSplitBy:
+    """What the dataset publishes."""
+
+    def published(self, **values: Any) -> Own:
+        dataset = Own(0, 100)
+        vars(dataset).update(values)
+        return dataset
+
+    def test_groups(self) -> None:
+        groups = np.arange(100) // 10
+        data = DInterface(self.published(groups=groups), split_by="groups")
+        parts = [{groups[i] for i in data.part(s).indices} for s in ("train", "val", "test")]
+        assert sum(map(len, parts)) == len(set.union(*parts)) == 10
+
+    def test_time(self) -> None:
+        """The last ones test."""
+        times = np.arange(100)[::-1]
+        data = DInterface(self.published(time=times), split_by="time")
+        assert data.part("test").indices == [*range(10)]
+        assert data.part("val").indices == [*range(10, 20)]
+
+    def test_labels(self) -> None:
+        labels = [0] * 90 + [1] * 10
+        data = DInterface(self.published(labels=labels), split_by="labels")
+        for split in ("val", "test"):
+            assert sum(labels[i] for i in data.part(split).indices) == 1
+
+    def test_nothing_is_published(self) -> None:
+        with pytest.raises(UsageError, match="give it an attribute groups"):
+            DInterface(Own(0, 100), split_by="groups").part("train")
+
+    def test_fit(self) -> None:
+        """The dataset is given the samples that train."""
+        seen: list[list[int]] = []
+
+        class Scaled(Own):
+            def fit(self, indices: list[int]) -> None:
+                seen.append(indices)
+
+        data = DInterface(Scaled(0, 100))
+        assert data.part("train").indices == seen[-1] and len(seen[-1]) == 80
+
+
+class TestRandomness:
+    """Validation and test are a function of the sample."""
+
+    class Noisy(Own):
+        """Draws in each item."""
+
+        def __init__(self, kind: str) -> None:
+            super().__init__(0, 100)
+            self.kind, self.numpy = kind, np.random.default_rng(0)
+            self.torch = torch.Generator().manual_seed(0)
+
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            drawn = {
+                "global": lambda: torch.rand(()),
+                "numpy": lambda: torch.tensor(self.numpy.random()),
+                "torch": lambda: torch.rand((), generator=self.torch),
+            }[self.kind]()
+            return self.x[index] + drawn, self.y[index]
+
+    @pytest.mark.parametrize("kind", ["global", "numpy", "torch"])
+    def test_whatever_the_epoch_and_the_batch(self, kind: str) -> None:
+        found = []
+        for size in (3, 3, 10):
+            data = DInterface(self.Noisy(kind), batch_size=size)
+            loader = data.val_dataloader()
+            for epoch in (0, 1):
+                loader.sampler.set_epoch(epoch)
+                found.append(torch.cat([x for x, _ in loader]))
+        assert all(torch.equal(values, found[0]) for values in found)
+        assert (found[0] % 1).unique().numel() == len(found[0])
+
+    @pytest.mark.parametrize("kind", ["global", "numpy", "torch"])
+    def test_training_draws_anew(self, kind: str) -> None:
+        """And the same where a run goes on, whatever was drawn before."""
+        data = DInterface(self.Noisy(kind), batch_size=100)
+        loader = data.train_dataloader()
+        epochs = []
+        for epoch in (0, 1, 0):
+            loader.sampler.set_epoch(epoch)
+            [(x, _)] = loader
+            epochs.append(x.sort().values)
+        assert torch.equal(epochs[0], epochs[2]) and not torch.equal(epochs[0], epochs[1])
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        yield from range(30)
+
+
+class Aware(Stream):
+    def __iter__(self) -> Any:
+        worker = get_worker_info()
+        yield from range(30)[worker.id :: worker.num_workers] if worker else range(30)
+
+
+class Derived(Aware): ...
+
+
+class Wrapping(Stream):
+    def __init__(self) -> None:
+        self.inner = Aware()
+
+    def __iter__(self) -> Any:
+        yield from self.inner
+
+
+@pytest.mark.parametrize("kind", [Stream, Aware, Derived, Wrapping])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stream_is_shared_out(kind: Any, workers: int) -> None:
+    """Each sample once, on two processes and their workers."""
+    seen: list[int] = []
+    for rank in range(2):
+        seen += DataLoader(Shared(kind(), rank, 2), batch_size=None, num_workers=workers)
+    if kind is Stream or workers == 0:
+        assert sorted(map(int, seen)) == [*range(30)]
+    else:
+        assert len({*map(int, seen)}) == len(seen) == 30
