@@ -1,5 +1,6 @@
 """Shows how far training is."""
 
+import contextlib
 import time
 from typing import Any
 
@@ -25,3 +26,10 @@ class ProgressBar(cb.RichProgressBar):
         if now - self.drawn_at > 0.1 or batch_idx + 1 == trainer.num_training_batches:
             self.drawn_at = now
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Ends the drawing, which may not have begun; the exception is what counts."""
+        with contextlib.suppress(RuntimeError):
+            super().on_exception(trainer, pl_module, exception)

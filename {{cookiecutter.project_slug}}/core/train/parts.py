@@ -232,6 +232,8 @@ class Parts:
             try:
                 made = construct(self.dataset, offer(self.takes, given, facts), "data")
                 if not isinstance(made, IterableDataset) and not len(made):
+                    if split == "train":
+                        raise UsageError("the dataset has 0 samples: nothing is left to train")
                     raise ValueError("it is empty")
                 return made
             except UsageError:
