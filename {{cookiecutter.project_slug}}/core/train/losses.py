@@ -309,8 +309,10 @@ def normalised(found: Any, batch: Any) -> dict[str, Any]:
     if not isinstance(loss, Tensor):
         raise UsageError("step returned no loss: return a scalar tensor, or a dict with 'loss'")
     found["loss"] = loss.mean() if loss.ndim else loss
-    lengths = [len(v) for v in tree_leaves(batch) if isinstance(v, Tensor) and v.ndim]
-    return {"size": lengths[0] if lengths else 1} | found
+    if "size" not in found:
+        lengths = (len(v) for v in tree_leaves(batch) if isinstance(v, Tensor) and v.ndim)
+        found["size"] = next(lengths, 1)
+    return found
 
 
 def main_output(output: Any) -> Tensor | None:

@@ -70,6 +70,7 @@ class Parts:
         self.reasons: dict[str, str] = {}  # why there is no such part
         self._own: dict[tuple[str, bool], Any] = {}
         self._parts: dict[str, Any] = {}
+        self._checked: dict[str, Any] = {}  # own parts that are no other's data
 
     def _asks(self, parameter: inspect.Parameter) -> bool:
         """Whether a parameter asks for a part: by its name, or by its default or type."""
@@ -142,13 +143,14 @@ class Parts:
 
     def _distinct(self, split: str) -> Any:
         """The dataset's own part; None where it has none, or one that is another part's data."""
-        own, train = self.own(split), self.own("train")
-        others = {"train": train} | ({"test": self.own("test")} if split == "val" else {})
-        for name, other in others.items():
-            if own is not None and _is_same(own, other, alike=True):
-                self.reasons[split] = f"the dataset gives the same data for {split} and {name}"
-                return None
-        return own
+        if split not in self._checked:
+            self._checked[split] = own = self.own(split)
+            for name in ("train", "test") if split == "val" else ("train",):
+                if own is not None and _is_same(own, self.own(name), alike=True):
+                    self.reasons[split] = f"the dataset gives the same data for {split} and {name}"
+                    self._checked[split] = None
+                    break
+        return self._checked[split]
 
     def _is_cut(self, split: str) -> bool:
         """Whether a part is cut from train: but for a test part that the dataset knows of."""

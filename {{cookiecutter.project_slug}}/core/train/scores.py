@@ -61,23 +61,19 @@ class Scores:
             found: The loss, a scalar; what else it returned; `size` is what means are divided by.
         """
         self._restore(found["loss"].device)
-        loss, device = found["loss"], found["loss"].device
-        found = found | {"loss": found.get("_mean", loss)}
-        found = {
-            name: torch.tensor(float(value), device=device)
-            if isinstance(value, int | float)
-            else value
-            for name, value in found.items()
-            if name != "_mean"
-        }
-        if not self.metrics:
-            found = found | {"output": None, "target": None}
+        found = found | {"loss": found.pop("_mean", found["loss"])}
+        for name, value in found.items():
+            if isinstance(value, Tensor):
+                found[name] = value.detach()
+            elif isinstance(value, int | float) and name != "size":
+                found[name] = torch.tensor(float(value), device=found["loss"].device)
+        if self.metrics and isinstance(found.get("output"), Tensor):
+            found["output"] = found["output"].clone()  # CUDA graphs write the next in its place
+            if self.history is not None:
+                self._keep(found["output"], found["target"])
         else:
-            output = found["output"].detach().clone()  # CUDA graphs write the next in its place
-            found = found | {"output": output}
-        if self.history is not None and self.metrics:
-            self._keep(found["output"], found["target"])
-        self._kept.append(tree_map_only(Tensor, Tensor.detach, found))
+            found |= {"output": None, "target": None}
+        self._kept.append(found)
         values = 0 if found["output"] is None else found["output"].numel() * len(self._kept)
         if len(self._kept) == self.MOST_BATCHES or values > self.MOST_VALUES:
             self.measure()
@@ -104,7 +100,8 @@ class Scores:
             there = [found for found in kept if name in found]
             sizes = torch.stack([torch.as_tensor(f["size"], device=device).float() for f in there])
             self.means[name].update(torch.stack([found[name] for found in there]), sizes)
-        if not self.metrics:
+        kept = [found for found in kept if found["output"] is not None]
+        if not kept:
             return
         is_large = kept[0]["output"].ndim > 2  # images may be of several sizes
         for group in [[found] for found in kept] if is_large else [kept]:
