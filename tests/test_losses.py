@@ -202,6 +202,25 @@ class TestTasks:
         assert results["mae"] == pytest.approx((output - target).abs().mean().item(), abs=1e-5)
         assert results["ssim"] == pytest.approx(ssim(output, target), abs=1e-4)
 
+    @pytest.mark.parametrize("published", [None, 2.0])
+    def test_the_range_of_pictures_is_told(self, published: float | None, capsys: Any) -> None:
+        """What the data says, else that of the first batch, in a line."""
+        target = draw(20, 1, 12, 12).sigmoid()
+        output = (target + 0.1 * draw(20, 1, 12, 12, seed=1)).clamp(0, 1)
+        made = TensorDataset(output, target)
+        if published:
+            made.data_range = published  # type: ignore[attr-defined]
+        data, model = DInterface(made), MInterface(Same(), loss="l1")
+        data.setup()
+        data.example(model)
+        model.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+        model.validation_step([output, target], 0)
+        found = model.val_scores.epoch()["psnr"].item()
+        error = (output - target).square().mean()
+        expected = 10 * torch.log10((published or 1.0) ** 2 / error).item()
+        assert found == pytest.approx(expected, abs=1e-4)
+        assert ("span 1, as the first batch" in capsys.readouterr().out) is (published is None)
+
     def test_metrics_by_name(self) -> None:
         output, target = draw(60, 4), labels(4, 60)
         assert found(output, target, task="none").keys() == {"loss"}

@@ -152,6 +152,7 @@ class DInterface(pl.LightningDataModule):
         What it does not take as it is, bytes, float64 and pictures (H, W, C), is converted, and
         that is said.
         """
+        model.named.data_range = next(self.published("data_range"), None)
         found = forms_of(self.sample())
         for self.forms in [[], *([form] for form in found), found] if found else []:
             inputs, _ = model.split_batch(self.sample())

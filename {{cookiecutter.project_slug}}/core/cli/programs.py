@@ -104,7 +104,7 @@ def _runs(node: ast.AST, module: Module, seen: set[int]) -> bool:
             is_harmless = name.endswith("parse_args") and bool(arguments)  # of its own list
             if _CALLS.fullmatch(name) and not is_harmless:
                 return True
-            if any(k.arg == "download" and _is_true(k.value) for k in node.keywords):
+            if any(k.arg == "download" and ast.unparse(k.value) == "True" for k in node.keywords):
                 return True
             for called in _called(module, func):
                 body = called.node
@@ -149,7 +149,3 @@ def _methods(owner: Definition, name: str) -> Iterator[Definition]:
     for base in owner.node.bases if not methods else []:
         if inner := _of_own(owner.module, ast.unparse(base)):
             yield from _methods(inner, name)
-
-
-def _is_true(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is True

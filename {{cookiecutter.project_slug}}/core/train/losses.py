@@ -108,11 +108,8 @@ class Comparison:
             )
         if not isinstance(target, Tensor):
             example = target[0] if isinstance(target, list | tuple) and target else target
-            hint = (
-                "return numbers, such as classes.index(label)"
-                if isinstance(example, str)
-                else "return a tensor"
-            )
+            is_text = isinstance(example, str)
+            hint = "return numbers, such as classes.index(label)" if is_text else "return a tensor"
             raise UsageError(
                 f"the target is {example!r}, and {self.title} compares tensors; {hint}"
             )
@@ -154,7 +151,9 @@ class Comparison:
                 raise UsageError(self._shapes(output, target))
             return output, target.reshape(output.shape).to(output.dtype)
         if target.shape == output.shape and output.ndim > 1:
-            if not torch.allclose(target.sum(1).float(), target.new_ones(()).float(), atol=1e-2):
+            if not self.is_checked and not torch.allclose(
+                target.sum(1).float(), target.new_ones(()).float(), atol=1e-2
+            ):
                 hint = "of several classes at once? type --loss bce"
                 raise UsageError(f"{self.title} takes one class, the target has several: {hint}")
             return output, target.to(output.dtype)

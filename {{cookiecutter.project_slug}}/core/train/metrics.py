@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from core.cli.construct import checked, load, offer, parameters
 from core.cli.names import locate, section
 from core.errors import UsageError
+from core.runs.processes import say
 from core.train.tasks import TASKS, Task
 
 
@@ -29,6 +30,7 @@ class Named:
         facts: Mapping[str, Any],
     ) -> None:
         self.facts = facts
+        self.data_range: float | None = None  # of pictures
         self.left_out: set[str] = set()  # what could not measure this output or target
         self.chosen: dict[str, tuple[Any, dict[str, Any]]] = {}
         for name in chosen or []:
@@ -37,6 +39,14 @@ class Named:
             if not isinstance(target, type):
                 raise UsageError(f"--metrics {name}: expected a Metric of torchmetrics, a class")
             self.chosen[section(name).lower()] = target, given
+
+    def range_of(self, target: Tensor) -> float:
+        """The range of images: what the data says, else that of the first batch, which is told."""
+        if self.data_range is None:
+            self.data_range = data_range(target)
+            text = f"PSNR and SSIM take pictures to span {self.data_range:g}, as the first batch"
+            say(f"{text}; the dataset's attribute data_range tells another")
+        return self.data_range
 
     def check(self, tasks: tuple[Task, ...]) -> dict[str, bool | None]:
         """Whether more is better, by name, of all that may come; None where nobody tells.

@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric, Metric
 
 from core import lightning
 from core.runs.processes import say
-from core.train.metrics import Named, data_range, measured
+from core.train.metrics import Named, measured
 from core.train.tasks import Task, task_of
 
 
@@ -50,7 +50,7 @@ class Scores:
         size = output.shape[1] if output.ndim > 1 else 1
         facts: dict[str, Any] = {"num_classes": size, "num_labels": size}
         if self.task == "image":
-            facts["data_range"] = self.named.facts.get("data_range") or data_range(target)
+            facts["data_range"] = self.named.range_of(target)
         for name, metric in self.named.make(self.task, dict(self.named.facts) | facts).items():
             self.metrics[name] = metric.to(output.device)
 
