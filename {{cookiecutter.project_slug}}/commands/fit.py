@@ -1,13 +1,11 @@
 """Training."""
 
-import copy
 import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
 
 from callbacks.time_profile import TimeProfile
 from core import lightning
@@ -17,6 +15,7 @@ from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
 from core.runs.record import recorded
+from core.train.build import check_last_batch
 from core.train.seeding import run_seed
 from core.train.weights import warm_start
 
@@ -28,6 +27,7 @@ def fit(
     init_from: str | None = None,
     profile: bool = False,
     auto_batch: bool = False,
+    final_test: bool = True,
 ) -> None:
     """Train, then test the best weights.
 
@@ -40,6 +40,7 @@ def fit(
         profile: Whether to tell in a table where the time goes.
         auto_batch: Whether to halve the batch when memory runs out, and to accumulate the gradients
             of twice as many, so that a step of the optimizer sees as many samples as before.
+        final_test: Whether to test the best weights when training has ended.
 
     Raises:
         UsageError: There are no such weights, or nothing is left to train.
@@ -54,6 +55,7 @@ def fit(
         changes = {}
         try:
             _train(job, resume, init_from, profile)
+            _finish(job, final_test)
         except Exception as error:
             if not lightning.is_out_of_memory(error) or job.data.batch_size == 1:
                 raise
@@ -76,7 +78,7 @@ def _check(job: Job) -> None:
         raise UsageError("--accumulate_grad_batches: expected 1 or more")
     if trainer.check_val_every_n_epoch == 0:
         raise UsageError("--check_val_every_n_epoch: expected 1 or more, or null")
-    _check_last_batch(job)
+    check_last_batch(job.data, job.model, trainer.world_size)
     made, started = trainer.num_devices * trainer.num_nodes, os.environ.get("WORLD_SIZE")
     if "TORCHELASTIC_RUN_ID" in os.environ and started != str(made):
         hint = f"--devices and --num_nodes make {made}; type the same"
@@ -88,21 +90,6 @@ def _check(job: Job) -> None:
     if lightning.has_step(job.model, "train_dataloader"):
         name, chosen = type(job.model).__name__, job.options.values["dataset"]
         say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
-
-
-def _check_last_batch(job: Job) -> None:
-    """Refuses a last batch of one sample, if batch norm can make nothing of it."""
-    data, network = job.data, job.model
-    part, size = data.part("train"), data.batch_size * job.trainer.world_size
-    is_single = not isinstance(part, IterableDataset) and len(part) % size == 1 and len(part) > 1
-    if not is_single or data.drop_last or network.example_input_array is None:
-        return
-    try:
-        copy.deepcopy(network).train()(*network.example_input_array)
-    except ValueError as error:
-        if "more than 1 value per channel" in str(error):
-            what = f"the last batch of {len(part)} samples holds one, too few for batch norm"
-            raise UsageError(f"{what}; type --drop_last true") from error
 
 
 def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:
@@ -127,6 +114,10 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         if error.errno != errno.ENOSPC:
             raise
         raise RunError(f"the disk of {job.folder} is full; earlier checkpoints are kept") from error
+
+
+def _finish(job: Job, tests: bool) -> None:
+    """Tests the best weights, and reports all that was measured with them."""
     best: Any = job.trainer.checkpoint_callback
     results: dict[str, Any] = {}
     if best and best.best_model_path:
@@ -134,9 +125,15 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         score = {best.monitor: best.best_model_score.item()} if best.monitor else {}
         results = score | {"checkpoint": path.name}
         load_weights(job.model, path)
-    if not job.data.parts.has_target("test"):
+    if not tests:
+        say("the test part is not looked at")
+    elif not job.data.parts.has_target("test"):
         say("the test part holds no target and is not tested; type python main.py predict")
         results |= job.trainer.validate(job.model, job.data, verbose=False)[0]
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
+        if job.data.parts.take_heldout():
+            heldout = next(iter(job.trainer.test(job.model, job.data, verbose=False)), {})
+            results |= {n.replace("test_", "heldout_", 1): v for n, v in heldout.items()}
+            job.data.parts.take_heldout(False)
         results |= next(iter(job.trainer.test(job.model, job.data, verbose=False)), {})
     job.report(results, job.folder and job.folder / "metrics.json")

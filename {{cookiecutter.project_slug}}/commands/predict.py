@@ -1,6 +1,7 @@
 """Using a run's network."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,28 +45,25 @@ def save_predictions(job: Job, outputs: list[Tensor], file: Path) -> None:
 
     The outputs are of each batch logits (B, C), or values (B,) or (B, 1).
     """
-    batches = [batch.reshape(len(batch), -1) for batch in outputs]
-    rows = torch.stack(in_order([row for batch in batches for row in batch])).float()
+    flat = [row for batch in outputs for row in batch.reshape(len(batch), -1)]
+    rows = torch.stack(in_order(flat)).float()
     if not job.trainer.is_global_zero:
         return
-    names, task, loss = (
-        _names(job, len(rows)),
-        _task(job, outputs[0]),
-        getattr(job.model, "loss", None),
-    )
+    names, task = _names(job, len(rows)), _task(job, outputs[0])
+    loss = getattr(job.model, "loss", None)
     if task and (kind := TASKS[task].kind) and are_probabilities(loss, rows, kind == "multiclass"):
         rows = rows.log() if kind == "multiclass" else rows.logit()
     header, table = _predictions(rows, task, job.data)
     with file.open("w", newline="") as lines:
         writer = csv.writer(lines)
-        writer.writerow(["index" if isinstance(names, range) else "file", *header])
-        for name, row in zip(names, table, strict=True):
-            writer.writerow([name, *row])
+        writer.writerow([*names, *header])
+        columns = zip(*names.values(), strict=True)
+        writer.writerows([*n, *row] for n, row in zip(columns, table, strict=True))
     say(f"Predictions in {file}")
 
 
 def save_outputs(job: Job, outputs: list[Any], file: Path) -> None:
-    """Writes outputs of any form: `names` of the samples, and the `output` of each, in a list.
+    """Writes outputs of any form: `index` or `file` of the samples, and the `output` of each.
 
     Masks of a segmentation, and pictures (C, H, W) of one or three colours, are PNG files as well.
     """
@@ -78,13 +76,13 @@ def save_outputs(job: Job, outputs: list[Any], file: Path) -> None:
     if not job.trainer.is_global_zero:
         return
     names = _names(job, len(samples))
-    torch.save({"names": [*names], "output": samples}, file)
+    torch.save({**{n: [*v] for n, v in names.items()}, "output": samples}, file)
     say(f"Predictions in {file}")
     pictures = [_picture(sample, _task(job, outputs[0])) for sample in samples]
     if all(picture is not None for picture in pictures):
         folder = file.with_suffix("")
         folder.mkdir(exist_ok=True)
-        for name, picture in zip(names, pictures, strict=True):
+        for name, picture in zip([*names.values()][-1], pictures, strict=True):
             place = folder / f"{str(name).replace('/', '_').rpartition('.')[0] or name}.png"
             write_png(picture, str(place))
         say(f"and pictures in {folder}/")
@@ -108,28 +106,32 @@ def _picture(output: Any, task: str | None) -> Tensor | None:
     return (output.clamp(0, 1) * 255).round().to(torch.uint8) if is_picture else None
 
 
-def _names(job: Job, count: int) -> list[str] | range:
-    """The file of each sample if the dataset tells, in `samples` or last in its items, or numbers.
+def _names(job: Job, count: int) -> dict[str, Sequence[Any]]:
+    """The file of each sample if `samples` tells, or the last value of its items; else its index.
+
+    Of a fold, both.
 
     Raises:
         UsageError: There are not as many as samples.
     """
     part = job.data.part("predict")
     if isinstance(part, IterableDataset):
-        return range(count)
+        return {"index": range(count)}
     is_part = count < len(part) and job.trainer.limit_predict_batches != 1.0
     if count != len(part) and not is_part:
         hint = "return the batch axis first"
         raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
     indices = part.indices[:count] if isinstance(part, Subset) else range(count)
+    numbers = {"index": indices} if getattr(job.data.parts, "fold", None) else {}
     samples = getattr(base(part), "samples", None)
     if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
         known = [samples[index] for index in indices]
         if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
-            return [str(sample[0]) for sample in known]
+            return numbers | {"file": [str(sample[0]) for sample in known]}
     item = part[0]
     is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
-    return [part[index][-1] for index in range(count)] if is_named else range(count)
+    named = [part[index][-1] for index in range(count)] if is_named else []
+    return numbers | {"file": named} if named else {"index": indices}
 
 
 def _predictions(rows: Tensor, task: str | None, data: Any) -> tuple[list[str], list[Any]]:

@@ -1,18 +1,13 @@
 """The list of runs."""
 
-import csv
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from rich.console import Console
-from rich.table import Column, Table
-
 from core.runs.folders import all_folders, find_checkpoint, has_weights, run_name
 from core.runs.record import read_run
+from core.runs.tables import Format, print_table
 
-Format = Literal["table", "csv", "markdown"]
 Sort = Literal["run", "state", "epochs", "best", "params", "time", "started"]
 
 
@@ -44,26 +39,3 @@ def _facts(folder: Path, root: str) -> dict[str, Any]:
     facts["best"] = best.partition("-")[2] or None  # epoch=4-val_loss=0.3178
     facts |= {"params": about.get("parameters"), "time": about.get("seconds")}
     return facts | {"started": about.get("started")}
-
-
-def print_table(header: list[str], rows: list[list[Any]], format: Format = "table") -> None:
-    """Prints a table, as wide as it is.
-
-    Args:
-        header: Name of each column.
-        rows: Their values; None is empty.
-        format: For a terminal, a program or a paper.
-    """
-    texts = [["" if value is None else str(value) for value in row] for row in rows]
-    if format == "csv":
-        csv.writer(sys.stdout).writerows([header, *texts])
-    elif format == "markdown":
-        for row in [header, ["---"] * len(header), *texts]:
-            print(f"| {' | '.join(row)} |")
-    else:
-        columns = [Column(name, no_wrap=True) for name in header]
-        table = Table(*columns, box=None, padding=(0, 2, 0, 0))
-        for row in texts:
-            table.add_row(*row)
-        width = Console(width=1000).measure(table).maximum  # so that nothing is cut off
-        Console(width=width).print(table)

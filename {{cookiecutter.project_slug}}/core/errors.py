@@ -11,6 +11,10 @@ class RunError(Exception):
     """A run can't go on; the message says why."""
 
 
+class Pruned(RunError):
+    """A trial of a sweep is worse than others."""
+
+
 class TryAgain(Exception):
     """What was asked for can be done with other options, by key."""
 

@@ -67,6 +67,10 @@ class DInterface(pl.LightningDataModule):
         split_by: What these parts go by, published by the dataset: labels, so that each has the
             same share of each class; groups, of which none is in two parts; time, of which the last
             tests.
+        folds: Into how many folds to divide the training set, each of which tests once: of equal
+            shares of the classes, and with no group in two, where the dataset publishes them.
+        fold: Which of them tests, from 0.
+        pool: Whether the dataset's own val and test parts join what is divided into folds.
 
     Raises:
         UsageError: An argument that can't work.
@@ -83,6 +87,9 @@ class DInterface(pl.LightningDataModule):
         split_seed: int = 0,
         drop_last: bool = False,
         split_by: Literal["labels", "groups", "time"] | None = None,
+        folds: int | None = None,
+        fold: int = 0,
+        pool: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -92,6 +99,12 @@ class DInterface(pl.LightningDataModule):
         if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
             typed = f"--val_fraction {val_fraction} --test_fraction {test_fraction}"
             raise UsageError(f"{typed}: expected 0 or more, and together less than 1")
+        if folds is not None and not 2 <= folds > fold >= 0:
+            raise UsageError(f"--folds {folds} --fold {fold}: expected 2 folds or more, from 0")
+        if folds and split_by == "time":
+            raise UsageError("--folds: what is divided by time has no folds; type --split_by null")
+        if folds is None and (fold or pool):
+            raise UsageError(f"--{'fold' if fold else 'pool'} needs --folds")
         # The network's hyper-parameters are logged: the same name with another value would clash.
         self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
@@ -110,9 +123,13 @@ class DInterface(pl.LightningDataModule):
         fractions = {"val": val_fraction, "test": test_fraction}
         self.parts: Any = None
         if isinstance(self.dataset, type) and issubclass(self.dataset, pl.LightningDataModule):
+            if folds:
+                raise UsageError("--folds: a LightningDataModule divides its data by itself")
             self.parts = OwnLoaders(construct(self.dataset, arguments, "data"))
         else:
-            self.parts = Parts(self.dataset, arguments, fractions, split_seed, split_by)
+            chosen = (fold, folds) if folds else None
+            settings = fractions, split_seed, split_by, chosen, pool
+            self.parts = Parts(self.dataset, arguments, *settings)
         self._is_prepared = False
         self.forms: list[str] = []  # other than its own in which batches are given to the network
         self._position: dict[str, int] = {}

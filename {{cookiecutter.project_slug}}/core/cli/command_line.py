@@ -10,7 +10,7 @@ from jsonargparse import get_loader
 from core import ROOT
 from core.cli import names
 from core.cli.names import suggest
-from core.cli.options import LISTS, SECTIONS, SELECTORS, Options, Text, own_parameters
+from core.cli.options import LISTS, NONE, SECTIONS, SELECTORS, Options, Text, own_parameters
 from core.cli.source import REQUIRED
 from core.errors import UsageError
 from core.runs.folders import find_folder, requeued
@@ -20,6 +20,7 @@ from core.runs.processes import say
 _FREE = (
     *("trainer.", "callbacks", "stop_early", "checkpoint", "loggers", "num_workers", "on_device"),
     *("compile", "channels_last", "float32_matmul_precision", "resume", "profile", "auto_batch"),
+    "final_test",
 )
 # What others call it.
 _COMMON = {
@@ -214,6 +215,11 @@ def _set_from_file(options: Options, key: str, value: Any, origin: str) -> None:
 def _set_typed(options: Options, name: str, value: Text) -> None:
     bare = name.removesuffix("+")
     keys = options.keys(bare)
+    holder, dot, item = bare.partition(".")
+    if not keys and dot and "dict" in str(options.known().get(holder, NONE).type):
+        named = {**(options.values.get(holder) or {}), item: get_loader("yaml")(str(value))}
+        options.set(holder, named, f"--{bare} {value}")
+        return
     if not keys:
         section, _, inner = bare.rpartition(".")
         words = {key.rpartition(".")[2]: key for key in options.known()}

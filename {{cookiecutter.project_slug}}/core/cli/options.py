@@ -60,7 +60,7 @@ _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that tak
 _INNER = {_PASSED.get(name, name) for name in SECTIONS} | {"callback_args", "metric_args"}
 
 
-_NONE = Parameter("none", default=None)
+NONE = Parameter("none", default=None)
 
 
 class Text(str):
@@ -167,7 +167,7 @@ class Options:
             return set()
         shared: set[str] = set()
         if objects.is_a(definition(self.targets["model"]), definition(interface.target)):
-            if network.parameters.get("model_name", _NONE).default is REQUIRED:
+            if network.parameters.get("model_name", NONE).default is REQUIRED:
                 name = self.targets["model"].partition(":")[2]
                 hint = "give it an __init__ that calls super().__init__(NETWORK, **options)"
                 raise UsageError(f"{name} says nothing of its network; {hint}")
@@ -219,19 +219,19 @@ class Options:
         offered = [f"{g.section}.{name}" for g in self.groups if name in g.offered]
         return [key for key in found if key not in offered] or found
 
-    def complete(self) -> dict[str, Any]:
-        """Every option with its value, nested as in an options file."""
+    def complete(self, given: bool = False) -> dict[str, Any]:
+        """Every option with its value, or those `given`, nested as in an options file."""
         found: dict[str, Any] = {}
         for group in (g for g in self.groups if g.is_setting):
             place = found.setdefault(group.section, {}) if group.section else found
             for key, p in group.known().items():
-                if key in self.values or (is_plain(p.default) and not p.forwarded):
+                if key in self.values or (is_plain(p.default) and not p.forwarded and not given):
                     place[p.name] = as_yaml(self.values.get(key, p.default))
         return found
 
-    def save(self, file: Path) -> None:
-        """Writes the complete options, which `--config` reads."""
-        text = yaml.dump(self.complete(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    def save(self, file: Path, given: bool = False) -> None:
+        """Writes the complete options, or those `given`, which `--config` reads."""
+        text = yaml.dump(self.complete(given), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
         part = file.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         part.replace(file)

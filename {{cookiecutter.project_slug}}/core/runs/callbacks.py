@@ -136,6 +136,10 @@ def make_checkpoints(
     if often["train_time_interval"]:
         often["train_time_interval"] = _interval(often["train_time_interval"])
     found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps)]
+    if (folder / "trial.json").exists():
+        from core.runs.pruning import Pruning  # only here: Optuna is not for everyone
+
+        found.append(Pruning(folder, monitor))
     with lightning.refused(TypeError, ValueError):
         found += [cb.ModelCheckpoint(folder / "checkpoints", **best)]
         if any(often.values()):  # whose weights a metric of before says nothing of

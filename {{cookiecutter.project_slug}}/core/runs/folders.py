@@ -64,6 +64,9 @@ def find_folder(root: str, run: str, needs_weights: bool = True) -> Path:
     for place in (Path(run), Path(root) / run):
         if (place / "config.yaml").is_file():
             return place
+        if (place / "study.json").is_file():
+            members = ", ".join(sorted(f.parent.name for f in place.glob("*/config.yaml"))[:10])
+            raise UsageError(f"{place} is a study; choose one of its runs: {members}")
         versions = _versions(place) if run != "last" else []
         if usable := [v for v in versions if not needs_weights or has_weights(v[1])]:
             return max(usable)[1]
@@ -115,10 +118,10 @@ def all_folders(root: str) -> list[Path]:
     """The folders of all runs, whose names may have slashes, the newest first."""
     found = []
     for place, inner, files in os.walk(root):
-        if Path(place).name.startswith("version_"):
+        if "config.yaml" in files:
+            found.append(Path(place))
+        if "config.yaml" in files or Path(place).name.startswith("version_"):
             inner.clear()  # what is in a run's folder is not looked through
-            if "config.yaml" in files:
-                found.append(Path(place))
     return sorted(found, key=lambda f: ((f / "config.yaml").stat().st_mtime_ns, f), reverse=True)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core import ROOT
-from core.errors import UsageError
+from core.errors import Pruned, UsageError
 from core.runs.processes import Stopped, is_helper
 
 _locks: dict[Path, Any] = {}  # kept until the run ends
@@ -33,6 +33,9 @@ def recorded(folder: Path | None, arguments: list[str], **facts: Any) -> Iterato
     try:
         yield
         state = "finished"
+    except Pruned:
+        state = "pruned"
+        raise
     finally:
         state = state or ("interrupted" if Stopped.last else "failed")
         with contextlib.suppress(OSError):  # the folder is gone, or the disk full

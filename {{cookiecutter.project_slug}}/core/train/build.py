@@ -1,11 +1,13 @@
 """The network and the loss, chosen by name."""
 
+import copy
 import functools
 import warnings
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from core.cli.construct import checked, construct, load
 from core.cli.names import locate
@@ -60,3 +62,17 @@ def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise UsageError(f"--model_name {chosen}: expected a network, got {type(network).__name__}")
     return network
+
+
+def check_last_batch(data: Any, network: Any, processes: int) -> None:
+    """Refuses a last batch of one sample, if batch norm can make nothing of it."""
+    part, size = data.part("train"), data.batch_size * processes
+    is_single = not isinstance(part, IterableDataset) and len(part) % size == 1 and len(part) > 1
+    if not is_single or data.drop_last or network.example_input_array is None:
+        return
+    try:
+        copy.deepcopy(network).train()(*network.example_input_array)
+    except ValueError as error:
+        if "more than 1 value per channel" in str(error):
+            what = f"the last batch of {len(part)} samples holds one, too few for batch norm"
+            raise UsageError(f"{what}; type --drop_last true") from error

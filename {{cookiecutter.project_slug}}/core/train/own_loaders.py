@@ -59,6 +59,14 @@ class OwnLoaders:
     def take_whole(self) -> None:
         """Its part to predict is what it says."""
 
+    def is_divided(self) -> bool:
+        """It divides by itself."""
+        return False
+
+    def take_heldout(self) -> bool:
+        """It is not divided into folds."""
+        return False
+
     def told(self) -> str:
         """Whose loaders they are."""
         name = type(self.source).__name__

@@ -18,6 +18,7 @@ from core import ROOT
 from core.cli.construct import construct, offer, parameters
 from core.cli.source import literals
 from core.errors import UsageError
+from core.train.folds import Pool, classes_of, fold_of
 from core.train.seeding import seed_at
 from core.train.splits import divide
 
@@ -48,6 +49,8 @@ class Parts:
         fractions: How much of the training part validates and tests where it has no such part.
         seed: Seed of these.
         split_by: What they go by: labels, groups, time or nothing.
+        fold: The fold that tests, as (number, of how many); a part of the rest validates.
+        pool: Whether parts of the dataset's own join what is divided.
     """
 
     def __init__(
@@ -57,8 +60,11 @@ class Parts:
         fractions: Mapping[str, float],
         seed: int,
         split_by: str | None = None,
+        fold: tuple[int, int] | None = None,
+        pool: bool = False,
     ) -> None:
         self.dataset, self.arguments = dataset, dict(arguments)
+        self.fold, self.pool = fold, pool
         self.fractions, self.seed, self.split_by = fractions, seed, split_by
         self.takes, found = parameters(dataset), inspect.signature(dataset).parameters
         asking = [n for n in (*_ASKED, *found) if n in found and self._asks(found[n])]
@@ -71,6 +77,7 @@ class Parts:
         self._own: dict[tuple[str, bool], Any] = {}
         self._parts: dict[str, Any] = {}
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
+        self._divided_by: list[str] = []  # what folds go by
 
     def _asks(self, parameter: inspect.Parameter) -> bool:
         """Whether a parameter asks for a part: by its name, or by its default or type."""
@@ -94,6 +101,12 @@ class Parts:
         other = next((p for split, p in built.items() if split != "train"), built.get("train"))
         return self.own("train") if other is None else other
 
+    def is_divided(self) -> bool:
+        """Whether the seed of the parts has a say in them."""
+        return self.fold is not None or any(
+            f and self._is_cut(s) for s, f in self.fractions.items()
+        )
+
     def take_whole(self) -> None:
         """Has all that the dataset holds predicted, unless it says what is to be."""
         if self.own("predict") is None:
@@ -107,6 +120,11 @@ class Parts:
             size = size if part is None or size != "none" else f"{len(part)}"
             is_cut = isinstance(part, Subset) and split != "train"
             origin = f" ({self.fractions[split]:g} of train)" if is_cut else ""
+            if self.fold and split == "test":
+                by = " and ".join(self._divided_by)
+                origin = (
+                    f" (fold {self.fold[0]} of {self.fold[1]}, {f'by {by}' if by else 'at random'})"
+                )
             why = f", as {self.reasons[split]}" if split in self.reasons else ""
             lines.append(f"{split} {size}{origin}{why}")
         return "samples: " + ", ".join(lines)
@@ -126,20 +144,66 @@ class Parts:
         if split == "predict":
             own = self.own("predict")
             return self.part("test") if own is None else own
-        if split != "train" and (own := self._distinct(split)) is not None:
+        is_cut = self.fold and (split == "test" or self.pool)
+        if split != "train" and not is_cut and (own := self._distinct(split)) is not None:
             return own
-        whole = self.own("train", augment=split == "train")
+        whole = self._whole(augment=split == "train")
         missing = {s: f for s, f in self.fractions.items() if f and self._is_cut(s)}
-        if isinstance(whole, IterableDataset) or not missing:
+        if self.fold:
+            chosen = self._folded(whole, missing)
+        elif isinstance(whole, IterableDataset) or not missing:
             return whole if split == "train" else None
-        by = {self.split_by: self._known(whole)} if self.split_by else {}
-        chosen = divide(len(whole), missing, self.seed, **by)
+        else:
+            by = {self.split_by: self._known(whole)} if self.split_by else {}
+            chosen = divide(len(whole), missing, self.seed, **by)
         if hasattr(whole, "fit"):  # such as the mean of what trains
-            if len(missing) < len([fraction for fraction in self.fractions.values() if fraction]):
+            wanted = [s for s, f in self.fractions.items() if f and not (self.fold and s == "test")]
+            if isinstance(whole, Pool) or not {*wanted} <= {*missing}:
                 hint = "divide it by seeded fractions: let it take no split or train"
                 raise UsageError(f"only one object of the dataset is given to its fit; {hint}")
             whole.fit(chosen["train"])
         return Subset(whole, chosen[split]) if split in chosen else None
+
+    def _whole(self, augment: bool) -> Any:
+        """What is divided: the training part, with those that join it."""
+        whole = self.own("train", augment)
+        if not self.pool:
+            return whole
+        others = [split for split in ("val", "test") if self._distinct(split) is not None]
+        if not others:
+            raise UsageError("--pool true: the dataset has no val or test part of its own to join")
+        return Pool([whole, *(self.own(split, augment) for split in others)])
+
+    def _folded(self, whole: Any, missing: Mapping[str, float]) -> dict[str, list[int]]:
+        """The fold tests; of the rest a fraction validates, if the dataset has no part for it."""
+        assert self.fold
+        if isinstance(whole, IterableDataset):
+            raise UsageError("--folds: a stream can't be divided; it has no length")
+        by = {what: self._told(whole, what) for what in ("labels", "groups")}
+        by["labels"] = classes_of(by["labels"], self.fold[1])
+        self._divided_by = [what for what, known in by.items() if known is not None]
+        test = fold_of(len(whole), self.fold[1], self.fold[0], self.seed, **by)
+        rest = sorted({*range(len(whole))} - {*test})
+        fractions = {"val": missing["val"]} if "val" in missing else {}
+        by = (
+            {"groups": by["groups"]}
+            if self.split_by is None
+            else {self.split_by: self._known(whole)}
+        )
+        of_rest = {w: [k[index] for index in rest] for w, k in by.items() if k is not None}
+        chosen = divide(len(rest), fractions, self.seed, **of_rest)
+        return {name: [rest[i] for i in found] for name, found in chosen.items()} | {"test": test}
+
+    def take_heldout(self, is_taken: bool = True) -> bool:
+        """Has the dataset's own test part tested in place of the fold, or no longer.
+
+        Returns:
+            Whether there is one.
+        """
+        found = self._distinct("test") if self.fold and not self.pool else None
+        if found is not None:
+            self._parts["test"] = found if is_taken else self._build("test")
+        return found is not None
 
     def _distinct(self, split: str) -> Any:
         """The dataset's own part; None where it has none, or one that is another part's data."""
@@ -154,6 +218,8 @@ class Parts:
 
     def _is_cut(self, split: str) -> bool:
         """Whether a part is cut from train: but for a test part that the dataset knows of."""
+        if self.pool:
+            return True
         if self._distinct(split) is not None:
             return False
         is_refused = split in self.reasons and "same data" not in self.reasons[split]
@@ -169,12 +235,18 @@ class Parts:
     def _known(self, whole: Any) -> Any:
         """What the dataset publishes to divide it by."""
         assert self.split_by
-        names = _PUBLISHED[self.split_by]
-        found = next((getattr(whole, n) for n in names if hasattr(whole, n)), None)
-        if found is None or len(found) != len(whole):
-            hint = f"give it an attribute {' or '.join(names)} with a value for each sample"
+        found = self._told(whole, self.split_by)
+        if found is None:
+            names = " or ".join(_PUBLISHED[self.split_by])
+            hint = f"give it an attribute {names} with a value for each sample"
             raise UsageError(f"--split_by {self.split_by}: the dataset publishes none; {hint}")
         return found
+
+    def _told(self, whole: Any, what: str) -> Any:
+        """Labels, groups or times that the dataset publishes; None if not of each sample."""
+        names = _PUBLISHED[what]
+        found: Any = next((getattr(whole, n) for n in names if hasattr(whole, n)), None)
+        return found if hasattr(found, "__len__") and len(found) == len(whole) else None
 
     def own(self, split: str, augment: bool = False) -> Any:
         """The dataset's own part, whether it is augmented or not; None where it has none."""

@@ -1,0 +1,45 @@
+"""The same over seeds."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from commands.kfold import summarize
+from core.cli.options import Options
+from core.errors import UsageError
+from core.train.study import Member, Study
+from core.train.work import carry_out
+
+
+def seeds(
+    options: Options,
+    *,
+    num: int = 5,
+    vary: Sequence[Literal["data", "weights"]] = ("weights",),
+    **how: Any,
+) -> None:
+    """Train and test with several seeds; type the same again to go on: seeds --num 5.
+
+    Args:
+        options: All that was typed; the first seed is that of `--seed`.
+        num: How many.
+        vary: What changes with the seed: weights (the first ones, and the order of the samples,
+            augmentation and dropout), or data (which samples validate and test), or both.
+
+    Raises:
+        UsageError: There is nothing to vary.
+    """
+    if num < 1 or not vary:
+        raise UsageError("--num and --vary: expected 1 or more, and data, weights or both")
+    if "data" in vary:
+        from data import DInterface  # only here: it takes seconds
+
+        if not DInterface(**options.of("DInterface")).parts.is_divided():
+            hint = "the parts are the dataset's own, and the same for each seed"
+            raise UsageError(f"--vary data: {hint}; type --vary weights")
+    keys = {"weights": "seed", "data": "split_seed"}
+    first = {what: options.values.get(keys[what], 0) for what in vary}
+    members = []
+    for n in range(num):
+        words = [word for what in vary for word in (f"--{keys[what]}", str(first[what] + n))]
+        members.append(Member(f"seed_{first[vary[0]] + n}", tuple(words)))
+    carry_out(Study("seeds", options, members, vary=sorted(vary)), summarize, **how)
