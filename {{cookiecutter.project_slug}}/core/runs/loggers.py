@@ -104,12 +104,16 @@ def make_loggers(
     purged, rows = saved.get("global_step"), saved.get("logged_rows", 0)
     name, ids = run_name(folder), read_run(folder).get("loggers", {})
     mlflow = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    study = os.environ.get("MLFLOW_PARENT_RUN_ID")
+    parent = {"mlflow.parentRunId": study} if study else None
     wandb = {"project": ROOT.name, "id": ids.get("WandbLogger", uuid.uuid4().hex)}
     makers: dict[str, Callable[[], Logger]] = {
         "tensorboard": lambda: TensorBoardLogger(folder, "", "", purge_step=purged),
         "csv": lambda: CSVLogger(folder, rows),
         "wandb": lambda: WandbLogger(name, folder, **wandb, resume="allow"),
-        "mlflow": lambda: MLFlowLogger(ROOT.name, name, mlflow, run_id=ids.get("MLFlowLogger")),
+        "mlflow": lambda: MLFlowLogger(
+            ROOT.name, name, mlflow, parent, run_id=ids.get("MLFlowLogger")
+        ),
     }
     found: list[Any] = []
     for kind in dict.fromkeys(loggers or _USUAL):  # each once

@@ -51,18 +51,18 @@ def claim(folder: Path) -> None:
         UsageError: The run is still running.
     """
     if not is_helper() and folder not in _locks:
-        if not (lock := _lock(folder)):
+        if not (lock := _lock(folder, timeout=1)):  # others may look at it
             raise UsageError(f"{folder} is still running")
         _locks[folder] = lock
 
 
-def _lock(folder: Path) -> Any:
-    """The lock of a folder, None if it is locked."""
+def _lock(folder: Path, timeout: float = 0) -> Any:
+    """The lock of a folder, None if it is locked for so many seconds."""
     from filelock import FileLock, Timeout  # only here: it takes a moment
 
     lock = FileLock(folder / ".lock")
     with contextlib.suppress(Timeout):
-        lock.acquire(blocking=False)
+        lock.acquire(timeout)
     return lock if lock.is_locked else None
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from core import ROOT
@@ -34,8 +35,13 @@ def start(
         env: Further variables of its environment.
     """
     arguments = (steps, output, slot, slots, {**os.environ, **env}, os.getcwd())
-    process = _context().Process(target=_type, args=arguments)
-    process.start()
+    process: BaseProcess = _context().Process(target=_type, args=arguments)
+    script = sys.modules["__main__"]
+    try:
+        sys.modules["__main__"] = ModuleType("__main__")  # or whatever called us would run again
+        process.start()
+    finally:
+        sys.modules["__main__"] = script
     return process
 
 

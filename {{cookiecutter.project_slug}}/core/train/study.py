@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,7 @@ class Study:
         self.fit: list[str] = []
         self.given_up: set[str] = set()
         self.locks: dict[str, FileLock] = {}
-        self.arguments = options.arguments
+        self.arguments, self.loggers = options.arguments, options.values.get("loggers") or []
         root = Path(options.values.get("trainer.default_root_dir") or "runs")
         self.folder = self._open(root, options, {"kind": kind, **about})
 
@@ -186,7 +187,6 @@ class Study:
         last = self.last_line(member)
         has_any = any(self.state(other) == "finished" for other in self.members())
         if code == 2 and not has_any:
-            shutil.rmtree(self.folder, ignore_errors=True)
             raise UsageError(last.removeprefix("error: "))
         if code == 1 and self.is_full(member):
             raise RunError(last.removeprefix("error: "))
@@ -202,12 +202,28 @@ class Study:
 
     def is_full(self, member: Member) -> bool:
         """Whether a run ended because the disk was full."""
-        line = self.last_line(member)
-        return line.startswith("error: ") and ("is full" in line or "No space left" in line)
+        words = ("No space left", "earlier checkpoints are kept")
+        has_room = shutil.disk_usage(self.folder).free > 2**20
+        return not has_room or any(text in self.last_line(member) for text in words)
 
     def env(self) -> dict[str, str]:
-        """What loggers are to know: W&B has all runs as one group."""
-        return {"WANDB_RUN_GROUP": self.folder.name}
+        """What loggers are to know: W&B has all runs as a group, MLflow as children of one run."""
+        known = {"WANDB_RUN_GROUP": self.folder.name}
+        if "mlflow" not in self.loggers:
+            return known
+        from mlflow import MlflowClient  # only here: it takes seconds
+
+        place = f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
+        known["MLFLOW_TRACKING_URI"] = os.environ.get("MLFLOW_TRACKING_URI", place)
+        file = self.folder / "mlflow.json"
+        with FileLock(self.folder / ".mlflow.lock"):
+            if not file.exists():
+                client = MlflowClient(known["MLFLOW_TRACKING_URI"])
+                found = client.get_experiment_by_name(ROOT.name)
+                id = found.experiment_id if found else client.create_experiment(ROOT.name)
+                run = client.create_run(id, run_name=self.folder.name)
+                save_results(file, {"parent": run.info.run_id})
+        return known | {"MLFLOW_PARENT_RUN_ID": read_results(file)["parent"]}
 
     def deaths(self, member: Member, add: int = 0) -> int:
         """How often a signal has ended a run while its study looked on."""

@@ -47,4 +47,4 @@ class Trial:
         """Whether it is worse than others were at that epoch, which is written down first."""
         if epoch not in self.storage.get_trial(self.id).intermediate_values:
             self.storage.set_trial_intermediate_value(self.id, epoch, value)
-        return self.pruner.prune(self.study, self.storage.get_trial(self.id))
+        return bool(self.pruner.prune(self.study, self.storage.get_trial(self.id)))

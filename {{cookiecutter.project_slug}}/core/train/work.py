@@ -71,12 +71,15 @@ def carry_out(
         save_results(study.folder / "summary.json", results)
         file = study.folder / f"summary{SUFFIXES[format]}"
         file.write_text(table(header, rows, format), encoding="utf-8")
+    except UsageError:
+        if not any(study.folder.glob("*/checkpoints")):  # no run could begin
+            shutil.rmtree(study.folder, ignore_errors=True)
+        raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise RunError(
-            f"the disk of {study.folder} is full; type the same again to go on"
-        ) from error
+        hint = "type the same again to go on"
+        raise RunError(f"the disk of {study.folder} is full; {hint}") from error
     print_table(header, rows, format)
     say(f"Results in {study.folder}")
     if study.given_up and study.fails_with_a_run:
@@ -120,7 +123,7 @@ def shown(values: Mapping[str, float]) -> str:
 def _work(study: Study, jobs: int, take: int | None, keep: str) -> None:
     """Has runs trained until none is left."""
     running: dict[BaseProcess, tuple[Member, int]] = {}
-    left = math.inf if take is None else take
+    left, env = math.inf if take is None else take, study.env()
     screen = Live(console=Console(), auto_refresh=False) if sys.stdout.isatty() else None
     try:
         if screen:
@@ -129,7 +132,7 @@ def _work(study: Study, jobs: int, take: int | None, keep: str) -> None:
             while len(running) < jobs and left and (member := study.take()):
                 slot = min({*range(jobs)} - {slot for _, slot in running.values()})
                 output = study.folder_of(member) / "output.txt"
-                process = start(study.steps(member), output, slot, jobs, study.env())
+                process = start(study.steps(member), output, slot, jobs, env)
                 running[process] = member, slot
                 left -= 1
             if not running:
@@ -178,8 +181,9 @@ def _tell(study: Study, member: Member) -> None:
     """One line of a run that ended."""
     about = read_run(study.folder_of(member))
     results = next(r for r in study.results() if r["name"] == member.name)["metrics"]
-    metrics = ", ".join(f"{name} {value:.4g}" for name, value in results.items())
-    say(f"{member.name}: {about.get('state')}, {about.get('seconds')} s. {metrics}")
+    said = ", ".join(f"{name} {value:.4g}" for name, value in results.items())
+    state, seconds = about.get("state", "failed"), about.get("seconds", 0)
+    say(f"{member.name}: {state}, {seconds} s; {said or study.last_line(member)}")
 
 
 def _submit(study: Study, options: str) -> None:
