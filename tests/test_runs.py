@@ -124,9 +124,15 @@ SCENARIOS = {
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
         *("--monitor", "val_ce", "--log_every_n_steps", "1"),
     ),
+    "frozen": (
+        *("--max_epochs", "10", "--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "5"),
+        *("--lr_factors", "{layers.1: 0.1}", "--layer_decay", "0.75"),
+        *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+    ),
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
         *("--optimizer", "sgd", "--momentum", "0.9"),
+        *("--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "3"),
     ),
 }
 

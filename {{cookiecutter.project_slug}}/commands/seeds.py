@@ -36,10 +36,12 @@ def seeds(
         if not DInterface(**options.of("DInterface")).parts.is_divided():
             hint = "the parts are the dataset's own, and the same for each seed"
             raise UsageError(f"--vary data: {hint}; type --vary weights")
-    keys = {"weights": "seed", "data": "split_seed"}
-    first = {what: options.values.get(keys[what], 0) for what in vary}
+    keys = [key for key, what in (("seed", "weights"), ("split_seed", "data")) if what in vary]
+    first = [options.values.get(key, 0) for key in keys]
     members = []
     for n in range(num):
-        words = [word for what in vary for word in (f"--{keys[what]}", str(first[what] + n))]
-        members.append(Member(f"seed_{first[vary[0]] + n}", tuple(words)))
+        words = [
+            w for key, base in zip(keys, first, strict=True) for w in (f"--{key}", str(base + n))
+        ]
+        members.append(Member(f"seed_{first[0] + n}", tuple(words)))
     carry_out(Study("seeds", options, members, vary=sorted(vary)), summarize, **how)

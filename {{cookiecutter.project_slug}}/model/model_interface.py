@@ -16,6 +16,7 @@ from core.runs.checkpoints import read
 from core.train.batches import TARGETS
 from core.train.build import build_loss, build_network
 from core.train.direction import direction
+from core.train.freezing import Freezing
 from core.train.losses import Comparison, normalised
 from core.train.metrics import Named
 from core.train.optim import Optimization
@@ -47,6 +48,12 @@ class MInterface(pl.LightningModule):
         weight_decay: Weight decay; null for the optimizer's own default.
         param_groups: Of parameters whose names fit a pattern, lr_factor and weight_decay:
             {backbone: {lr_factor: 0.1}}.
+        lr_factors: Factor of the rate, by patterns as in param_groups: {backbone: 0.1}.
+        layer_decay: Factor of the rate from each layer to the one before it.
+        decay_norm_and_bias: Whether weight decay holds for biases, and what norms scale by, too.
+        freeze: Patterns of what is not trained, with its batch norm and dropout; [net,-fc] is all
+            but fc.
+        unfreeze_at_epoch: The epoch, from 0, from which it is; null for never.
         lr_scheduler: Schedule of torch.optim.lr_scheduler by short name, such as cosine, step,
             plateau or one_cycle, or your own as module.Class.
         lr_scheduler_args: Arguments of the schedule. Total steps are filled in.
@@ -78,6 +85,11 @@ class MInterface(pl.LightningModule):
         lr: float = 1e-3,
         weight_decay: float | None = None,
         param_groups: dict[str, dict[str, float]] | None = None,
+        lr_factors: dict[str, float] | None = None,
+        layer_decay: float = 1.0,
+        decay_norm_and_bias: bool = True,
+        freeze: list[str] | None = None,
+        unfreeze_at_epoch: int | None = None,
         lr_scheduler: str | Callable[..., Any] | None = None,
         lr_scheduler_args: dict[str, Any] | None = None,
         lr_interval: Literal["step", "epoch"] | None = None,
@@ -96,7 +108,11 @@ class MInterface(pl.LightningModule):
         self.net = build_network(model_name, model_args or {})
         self.loss = build_loss(loss, loss_args or {})
         schedule = lr_scheduler, lr_scheduler_args, lr_interval, warmup_steps
-        self.optimization = Optimization(optimizer, optimizer_args, *schedule, param_groups)
+        table = param_groups, lr_factors, layer_decay, decay_norm_and_bias
+        self.optimization = Optimization(optimizer, optimizer_args, *schedule, *table)
+        if unfreeze_at_epoch is not None and not freeze:
+            raise UsageError(f"--unfreeze_at_epoch {unfreeze_at_epoch} needs --freeze")
+        self.freezing = [Freezing(freeze, unfreeze_at_epoch)] if freeze else []
         self.tasks = tasks_of(task, self.loss)
         has_classes = TASKS[self.tasks[0]].kind == "multiclass"
         self.comparison = Comparison(self.net, self.loss, has_classes, class_axis)
@@ -284,6 +300,10 @@ class MInterface(pl.LightningModule):
             hint = suggest(metric, names, f"; choose one of: {', '.join(names)}")
             raise UsageError(f"--monitor {metric}: there is no such metric{hint}")
         return names.get(metric)
+
+    def configure_callbacks(self) -> Any:
+        """What freezes parameters, if any are to be."""
+        return self.freezing
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its schedule if one was chosen."""

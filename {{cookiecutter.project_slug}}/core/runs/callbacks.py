@@ -93,6 +93,9 @@ def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) 
     if isinstance(target, type) and issubclass(target, (cb.LearningRateFinder, cb.BatchSizeFinder)):
         why = "it would train otherwise than is recorded, and search again when the run goes on"
         raise UsageError(f"--callbacks {name}: {why}; try values by hand")
+    if isinstance(target, type) and issubclass(target, cb.BaseFinetuning):
+        why = "what it froze stays frozen where a run goes on"
+        raise UsageError(f'--callbacks {name}: {why}; type --freeze "[NAME]" --unfreeze_at_epoch N')
     arguments = offer(parameters(target), given, facts)
     with lightning.refused(title=f"--callbacks {name}"):
         if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend

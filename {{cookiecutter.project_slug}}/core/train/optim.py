@@ -1,6 +1,5 @@
 """Optimizer, schedule, and the table of parameter groups."""
 
-import fnmatch
 import functools
 import inspect
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from torch.optim import Optimizer, lr_scheduler
 from core.cli.construct import checked, load, offer
 from core.cli.names import locate
 from core.errors import UsageError
+from core.train.names import fitting, layer_factors
 
 # What a row of the table of parameter groups may set, and what it does to a group.
 COLUMNS: dict[str, Callable[[dict[str, Any], float], dict[str, Any]]] = {
@@ -33,8 +33,13 @@ class Optimization:
     interval: str | None = None  # whether the rate moves each step or epoch; None for what fits it
     warmup_steps: int = 0  # over which the rate first rises
     rows: dict[str, dict[str, float]] | None = None  # by pattern: the table of parameter groups
+    lr_factors: dict[str, float] | None = None  # by pattern
+    layer_decay: float = 1.0  # factor of the rate from each layer to the one before
+    decays_all: bool = True  # also biases and what norms scale by
 
     def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"--layer_decay {self.layer_decay}: expected above 0, at most 1")
         for pattern, row in (self.rows or {}).items():
             if unknown := row.keys() - COLUMNS.keys():
                 known = ", ".join(COLUMNS)
@@ -52,23 +57,28 @@ class Optimization:
         dots of a name; where several fit, the later row holds.
         """
         trained = {name: p for name, p in named if p.requires_grad}
-        if not self.rows:
+        is_flat = self.layer_decay == 1.0 and self.decays_all and not self.lr_factors
+        if is_flat and not self.rows:
             return [*trained.values()]
         rows = dict.fromkeys(trained, "")  # the pattern of each
-        for pattern in self.rows:
-            fitting = [n for n in trained if fnmatch.fnmatchcase(f".{n}.", f"*.{pattern}.*")]
-            if not fitting:
-                words = sorted({word for name in trained for word in name.split(".")})
-                known = ", ".join(w for w in words if not w.isdigit())
-                raise UsageError(f"--param_groups {pattern}: fits no parameter; there are {known}")
-            rows |= dict.fromkeys(fitting, pattern)
-        found: list[dict[str, Any]] = []
-        for pattern in dict.fromkeys(rows.values()):
-            group = {"params": [trained[n] for n in rows if rows[n] == pattern], "lr": lr}
-            for column, value in self.rows.get(pattern, {}).items():
-                group |= COLUMNS[column](group, value)
-            found.append(group)
-        return found
+        for pattern in self.rows or {}:
+            rows |= dict.fromkeys(fitting(pattern, trained, "--param_groups"), pattern)
+        factors = layer_factors([*trained], self.layer_decay)
+        for pattern, factor in (self.lr_factors or {}).items():
+            for name in fitting(pattern, trained, "--lr_factors"):
+                factors[name] *= factor
+        found: dict[Any, dict[str, Any]] = {}
+        for name, parameter in trained.items():
+            is_bare = not self.decays_all and parameter.ndim <= 1
+            key = rows[name], factors[name], is_bare
+            if key not in found:
+                group: dict[str, Any] = {"lr": lr * factors[name]}
+                group |= {"weight_decay": 0.0} if is_bare else {}
+                for column, value in (self.rows or {}).get(rows[name], {}).items():
+                    group |= COLUMNS[column](group, value)
+                found[key] = {"params": [], **group}
+            found[key]["params"].append(parameter)
+        return [*found.values()]
 
     @staticmethod
     def fits_one_kernel(network: nn.Module) -> bool:

@@ -48,7 +48,7 @@ def carry_out(
         keep: Which checkpoints of each run stay.
         format: How to print the table.
         submit: Has a SLURM cluster do it, an array of jobs of which each takes one run: true, or
-            sbatch's options, as "--time=4:00:00 --gres=gpu:1".
+            sbatch's options, typed --submit="--time=4:00:00 --gres=gpu:1".
 
     Raises:
         UsageError: What was typed can't work.
