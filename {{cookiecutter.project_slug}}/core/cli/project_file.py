@@ -23,9 +23,9 @@ class ProjectFile:
         try:
             from ruamel.yaml import YAML, YAMLError
             from ruamel.yaml.util import load_yaml_guess_indent
-        except ModuleNotFoundError as error:
+        except ModuleNotFoundError:
             hint = "type uv sync --extra studies"
-            raise UsageError(f"--write true: {error.name} is not installed; {hint}") from None
+            raise UsageError(f"--write true: ruamel.yaml is not installed; {hint}") from None
         self.file, self.yaml = file.resolve(), YAML()  # what a link points to
         self.yaml.preserve_quotes, self.yaml.width = True, 10_000
         try:

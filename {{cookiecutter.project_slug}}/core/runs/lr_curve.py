@@ -43,8 +43,8 @@ def _keep(folder: Path, rates: list[float], losses: list[float], found: Valley) 
     try:
         _draw(folder / "lr.png", rates, losses, found)
         say(f"and as a picture in {folder / 'lr.png'}")
-    except ModuleNotFoundError as error:
-        say(f"a picture of it needs {error.name}; type uv sync --extra studies")
+    except ModuleNotFoundError:
+        say("a picture of it needs matplotlib; type uv sync --extra studies")
 
 
 def _draw(file: Path, rates: list[float], losses: list[float], found: Valley) -> None:

@@ -181,7 +181,8 @@ def valley(rates: Sequence[float], losses: Sequence[float]) -> Valley:
     lowest = int(smoothed.argmin())
     steepest = int(np.gradient(smoothed, x)[: lowest + 1].argmin())
     fall = smoothed[: lowest + 1].max() - smoothed[lowest]
-    is_clear = 0 < steepest < lowest and fall > 2 * np.std((y - smoothed)[: lowest + 1])
+    scatter = max(2 * np.std((y - smoothed)[: lowest + 1]), 1e-6 * abs(smoothed).max())
+    is_clear = 0 < steepest < lowest and fall > scatter
     return Valley(rates[steepest], rates[lowest], smoothed, bool(is_clear))
 
 
