@@ -87,7 +87,8 @@ class Falls(pl.LightningModule):
         self.seen.append([group["lr"] for group in optimizer.param_groups])
 
     def configure_optimizers(self) -> Any:
-        groups = [{"params": [self.w]}, {"params": [self.v], "lr": self.lr / 10}]
+        groups: list[dict[str, Any]] = [{"params": [self.w]}]
+        groups += [{"params": [self.v], "lr": self.lr / 10}]
         found = [torch.optim.SGD(groups, self.lr) for _ in range(self.count)]
         if self.schedule:
             return found, [{"scheduler": self.schedule(found[0]), "interval": "step"}]
@@ -304,6 +305,17 @@ class TestWithoutTheExtra:
         expected = "a picture of it needs matplotlib; type uv sync --extra studies"
         assert expected in capsys.readouterr().out
 
+    def test_a_curve_that_cannot_be_written(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What was found is told before."""
+        ramp = Ramp(RATES, lr=1.0)
+        ramp.losses = [*(2 - 1.5 / (1 + np.exp(-3 * (X + 3))))]
+        (tmp_path / "file").touch()
+        with pytest.raises(RunError, match=r"can't write the curve to .*: Not a directory"):
+            suggest(ramp, tmp_path / "file/a")
+        assert "the loss falls most steeply at 0.001," in capsys.readouterr().out
+
 
 OWN = """
 import torch
@@ -425,8 +437,8 @@ class TestCommand:
         config.write_text(text)
         project.run(*words, "--write", "true")
         assert config.read_text() == f"{text}model:\n  lr: {float(found)}\n"
-        words = ("--dataset", "loaders", "--model_name", "mlp")
-        shown = project.run("tune", "--find", "batch_size", *words, code=2)
+        chosen = ("--dataset", "loaders", "--model_name", "mlp")
+        shown = project.run("tune", "--find", "batch_size", *chosen, code=2)
         assert "the loaders are those of the data itself" in shown.splitlines()[-1]
 
     @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from core.cli.options import Options
 from core.cli.project_file import ProjectFile
 from core.errors import UsageError
 from core.job import Job
-from core.runs.lr_curve import suggest
+from core.runs.lr_curve import rate_option, suggest
 from core.runs.opening import place
 from core.runs.processes import say
 from core.train.own_loaders import OwnLoaders
@@ -33,7 +33,10 @@ _OFF: dict[str, Any] = {
     **{"trainer.enable_progress_bar": False, "trainer.enable_model_summary": False},
     **{"monitor": None, "stop_early": False, "lr_scheduler": None, "warmup_steps": 0},
 }
-_LEFT_OUT = (cb.Checkpoint, cb.EarlyStopping, cb.LearningRateMonitor, cb.Timer, FiniteLoss)
+_LEFT_OUT = (
+    *(cb.Checkpoint, cb.EarlyStopping, cb.LearningRateMonitor, cb.StochasticWeightAveraging),
+    *(cb.Timer, FiniteLoss),
+)
 
 
 def tune(
@@ -70,11 +73,13 @@ def tune(
         raise UsageError(f"{typed}: expected 10 steps or more, and 0 < min_lr < max_lr")
     if int(os.environ.get("WORLD_SIZE") or 1) > 1 or options.values.get("trainer.fast_dev_run"):
         raise UsageError("tune takes real steps in one process: no --fast_dev_run, no torchrun")
-    key, lr = _rate(options) if find == "lr" else ("batch_size", 0.0)
+    key, lr = rate_option(options) if find == "lr" else ("batch_size", 0.0)
     file = ProjectFile(ROOT / "config.yaml") if write else None
     network = options.values["model_name"]
     if file and "." in key and file.content.get("model_name") != network:
         raise UsageError(f"--write true: {key} needs model_name: {network} in config.yaml")
+    if options.values.get("trainer.devices", "auto") not in ("auto", "1", 1):
+        say("tune trains on one device, and the batch is that of one")
     root, name = place(options)
     folder = Path(root) / "tune" / options.of("make_folder").get("name", name)
     for known in _OFF.keys() & options.known().keys():
@@ -87,14 +92,13 @@ def tune(
         check(job)
         if init_from:
             begin_from(job, init_from, root)
-        found: float
         if find == "lr":
             ramp = Ramp(np.geomspace(min_lr, max_lr, steps).tolist(), lr)
             _train(job, ramp)
-            found = suggest(ramp, folder)
+            found: float = suggest(ramp, folder)
+        elif isinstance(job.data.parts, OwnLoaders):
+            raise UsageError("--find batch_size: the loaders are those of the data itself")
         else:
-            if isinstance(job.data.parts, OwnLoaders):
-                raise UsageError("--find batch_size: the loaders are those of the data itself")
             part = job.data.part("train")
             most = None if isinstance(part, IterableDataset) else len(part)
             found = search(lambda size: _timed(options, size, steps), most)
@@ -102,19 +106,6 @@ def tune(
     if file:
         file.set(key, found)
         say(f"{file.file.name} has it now")
-
-
-def _rate(options: Options) -> tuple[str, float]:
-    """The option of the learning rate, and its value."""
-    known = options.known()
-    keys = [k for k in ("lr", "model.lr", "model.learning_rate") if k in known]
-    if not keys:
-        network = options.targets["model"].partition(":")[2]
-        raise UsageError(f"--find lr: {network} takes no lr that could be set")
-    lr = options.values.get(keys[0], known[keys[0]].default)
-    if not isinstance(lr, int | float) or not lr > 0:
-        raise UsageError(f"--{keys[0]} {lr}: expected more than 0, to be multiplied")
-    return keys[0], lr
 
 
 def _timed(options: Options, size: int, steps: int) -> Stopwatch | None:

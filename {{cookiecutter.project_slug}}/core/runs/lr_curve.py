@@ -1,13 +1,27 @@
-"""What `tune --find lr` leaves: the curve of the loss over the learning rate."""
+"""What `tune --find lr` suggests and leaves: the curve of the loss over the learning rate."""
 
 import csv
 import itertools
 import math
 from pathlib import Path
 
-from core.errors import RunError
+from core.cli.options import Options
+from core.errors import RunError, UsageError
 from core.runs.processes import say
 from core.train.tuning import Ramp, Valley, valley
+
+
+def rate_option(options: Options) -> tuple[str, float]:
+    """The option of the learning rate, and its value."""
+    known = options.known()
+    keys = [k for k in ("lr", "model.lr", "model.learning_rate") if k in known]
+    if not keys:
+        network = options.targets["model"].partition(":")[2]
+        raise UsageError(f"--find lr: {network} takes no lr that could be set")
+    lr = options.values.get(keys[0], known[keys[0]].default)
+    if not isinstance(lr, int | float) or not lr > 0:
+        raise UsageError(f"--{keys[0]} {lr}: expected more than 0, to be multiplied")
+    return keys[0], lr
 
 
 def suggest(ramp: Ramp, folder: Path) -> float:
@@ -21,6 +35,9 @@ def suggest(ramp: Ramp, folder: Path) -> float:
     if len(losses) < 10:
         raise RunError(f"only {len(losses)} steps had a finite loss; {hint}")
     found = valley(rates, losses)
+    steepest, lowest = f"{found.steepest:.2g}", f"{found.lowest:.2g}"
+    if found.is_clear:
+        say(f"the loss falls most steeply at {steepest}, and is least at {lowest}")
     try:
         _keep(folder, rates, losses, found)
     except OSError as error:
@@ -28,8 +45,7 @@ def suggest(ramp: Ramp, folder: Path) -> float:
     if not found.is_clear:
         raise RunError(f"the loss does not fall, or by less than it scatters; {hint}")
     if found.lowest == ramp.rates[-1]:
-        say(f"the loss still falls at {found.lowest:.2g}; a larger --max_lr tells more")
-    say(f"the loss falls most steeply at {found.steepest:.2g}, and is least at {found.lowest:.2g}")
+        say(f"the loss still falls at {lowest}; a larger --max_lr tells more")
     return float(f"{found.middle:.2g}")
 
 

@@ -24,7 +24,7 @@ class Steps(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks whether there were some."""
-        trainer.should_stop = trainer.should_stop or self.step == self.before
+        trainer.should_stop |= self.step == self.before
         self.before = self.step
 
 
@@ -88,7 +88,7 @@ class Ramp(Steps):
         average = float(np.average(self.losses[::-1], weights=weights))
         self.best = min(self.best, average)
         is_over = not average <= self.best + 3 * abs(self.best)  # also if it is not a number
-        trainer.should_stop = is_over or self.step == len(self.rates)
+        trainer.should_stop |= is_over or self.step == len(self.rates)
 
 
 class Stopwatch(Steps):
@@ -137,7 +137,7 @@ class Stopwatch(Steps):
             self.speeds.append(self._batches / self.times[-1])
         self._since, self._batches, self.step = now, 0, trainer.global_step
         has_enough = len(self.times) >= 5 and sum(self.times) > self.seconds
-        trainer.should_stop = has_enough or len(self.times) == self.most
+        trainer.should_stop |= has_enough or len(self.times) == self.most
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks at the memory."""
