@@ -14,7 +14,8 @@ from core.train.tuning import Ramp, Valley, valley
 def rate_option(options: Options) -> tuple[str, float]:
     """The option of the learning rate, and its value."""
     known = options.known()
-    keys = [k for k in ("lr", "model.lr", "model.learning_rate") if k in known]
+    own = [f"model.{name}" for name in ("lr", "learning_rate")]  # of a LightningModule
+    keys = [key for key in ("lr", *own) if key in known]
     if not keys:
         network = options.targets["model"].partition(":")[2]
         raise UsageError(f"--find lr: {network} takes no lr that could be set")
