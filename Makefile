@@ -70,7 +70,8 @@ clean:
 	$(RUN)cookiecutter . --no-input --default-config --accept-hooks no \
 		--overwrite-if-exists --output-dir .tools project_name=Environment
 	uv pip install --python .venv --requirements .tools/environment/pyproject.toml \
-		--group .tools/environment/pyproject.toml:dev --extra export --extra loggers
+		--group .tools/environment/pyproject.toml:dev --extra export --extra loggers \
+		--extra studies
 	@touch $@
 
 .tools/bin/uv:

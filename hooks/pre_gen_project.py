@@ -14,7 +14,7 @@ TAKEN = """
     pytorch-lightning lightning lightning-fabric lightning-utilities
     jsonargparse docstring-parser filelock numpy pillow pil pyyaml yaml yaml-stubs types-pyyaml
     rich scikit-learn sklearn simplejpeg tensorboard
-    onnx onnxruntime onnxscript wandb mlflow
+    onnx onnxruntime onnxscript wandb mlflow optuna matplotlib mpl-toolkits pylab ruamel-yaml ruamel
     pytest py ruff mypy mypyc uv pip setuptools
 """.split()
 TAKEN += [word.lower() for word in keyword.kwlist]

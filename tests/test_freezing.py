@@ -101,6 +101,7 @@ def test_for_good() -> None:
     assert changed(seen, 0) == changed(seen, 2) == {"head"}
 
 
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
 def test_the_head_alone_learns_as_without_the_rest() -> None:
     """To freeze is to have no step: the same as with a rate of zero, in eval mode."""
     _, frozen = fit(freeze=["backbone"], optimizer="sgd")

@@ -46,7 +46,7 @@ def fit(
         UsageError: There are no such weights, or nothing is left to train.
         TryAgain: With a smaller batch.
     """
-    _check(job)
+    check(job)
     ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
     facts: dict[str, Any] = {"loggers": {name: id for name, id in ids.items() if id}}
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
@@ -71,8 +71,8 @@ def fit(
             raise TryAgain(changes)
 
 
-def _check(job: Job) -> None:
-    """Finds before the first step what can't work."""
+def check(job: Job) -> None:
+    """Finds before the first step what can't work, and tells what trains."""
     trainer = job.trainer
     if trainer.accumulate_grad_batches < 1:
         raise UsageError("--accumulate_grad_batches: expected 1 or more")
@@ -92,13 +92,17 @@ def _check(job: Job) -> None:
         say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
 
 
+def begin_from(job: Job, init_from: str, root: str) -> None:
+    """Takes the weights of a file, or of a run below a folder."""
+    file = Path(init_from)
+    if not file.is_file():
+        file = find_checkpoint(find_folder(root, init_from), "best")
+    warm_start(job.model, file)
+
+
 def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:
     if init_from:
-        root = job.folder.parent.parent if job.folder else "runs"
-        file = Path(init_from)
-        if not file.is_file():
-            file = find_checkpoint(find_folder(str(root), init_from), "best")
-        warm_start(job.model, file)
+        begin_from(job, init_from, str(job.folder.parent.parent if job.folder else "runs"))
     if job.options.checkpoint:
         say(f"going on from {job.options.checkpoint}")
     elif resume:

@@ -142,8 +142,9 @@ class DInterface(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`; else all."""
-        if isinstance(self.parts, OwnLoaders):
-            self.parts.source.setup(stage or "fit")
+        if isinstance(self.parts, OwnLoaders):  # which know no stage of another command
+            for known in [stage or "fit"] if stage in (None, *_STAGES) else _STAGES:
+                self.parts.source.setup(known)
         for split in _STAGES.get(stage or "", ("train", "val", "test", "predict")):
             self.part(split)
 

@@ -92,7 +92,8 @@ def make_callbacks(
 def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) -> pl.Callback:
     if isinstance(target, type) and issubclass(target, (cb.LearningRateFinder, cb.BatchSizeFinder)):
         why = "it would train otherwise than is recorded, and search again when the run goes on"
-        raise UsageError(f"--callbacks {name}: {why}; try values by hand")
+        find = "lr" if issubclass(target, cb.LearningRateFinder) else "batch_size"
+        raise UsageError(f"--callbacks {name}: {why}; type python main.py tune --find {find}")
     if isinstance(target, type) and issubclass(target, cb.BaseFinetuning):
         why = "what it froze stays frozen where a run goes on"
         raise UsageError(f'--callbacks {name}: {why}; type --freeze "[NAME]" --unfreeze_at_epoch N')

@@ -22,16 +22,14 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
         settings: The trainer's; gets loggers, profiler and the writer of checkpoints.
     """
     lightning.check_strategy(settings.get("strategy"))
-    watched = options.values.get("monitor", "val_loss")
+    watched = options.values.get("monitor", "val_loss") or ""
     if settings.get("limit_val_batches") == 0 and watched.startswith("val_"):
         say("nothing is validated: train_loss tells the best checkpoint and when to stop early")
         options.set("monitor", "train_loss")
     if settings.get("fast_dev_run") or settings.get("barebones"):
         return None
     if options.command == "fit":
-        names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
-        place = settings.get("default_root_dir") or "runs", "-".join(names)
-        folder = options.run_folder or make_folder(*place, **options.of("make_folder"))
+        folder = options.run_folder or make_folder(*place(options), **options.of("make_folder"))
         claim(folder)
         options.run_folder = settings["default_root_dir"] = folder
         options.checkpoint = newest(folder, settings.get("max_epochs"))
@@ -44,6 +42,12 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
         settings["logger"] = False
     settings["profiler"] = _profiler(settings.get("profiler"), options.run_folder)
     return options.run_folder
+
+
+def place(options: Options) -> tuple[str, str]:
+    """The folder of all runs, and the name of one for which none is chosen."""
+    names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
+    return options.values.get("trainer.default_root_dir") or "runs", "-".join(names)
 
 
 def _profiler(chosen: Any, folder: Path | None) -> Any:
