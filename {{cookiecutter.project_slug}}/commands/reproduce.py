@@ -1,41 +1,144 @@
 """Training a run again."""
 
+import json
+import math
+import shutil
+import tempfile
+from pathlib import Path
+
 from commands.runs import print_table
+from core import ROOT
 from core.errors import RunError, UsageError
-from core.runs.folders import find_folder
+from core.runs.folders import find_folder, run_name
 from core.runs.processes import say
-from core.runs.record import read_results, read_run
-from core.train.study import repeat
+from core.runs.record import read_first_steps, read_results, read_run
+from core.train.study import repeat, train_again
+
+TOLERANCE = 1e-3  # relative
+# What the last bits depend on, and what is only told.
+_PLACE = ("cpu", "devices", "cuda", "python", "torch", "torchvision", "numpy", "pytorch_lightning")
+_TOLD = ("commit", "python", "packages", "platform", "cpu", "devices", "cuda")
 
 
-def reproduce(*, run: str = "last", root: str = "runs") -> None:
+def reproduce(
+    *,
+    run: str = "last",
+    root: str = "runs",
+    steps: int | None = None,
+    exact: bool | None = None,
+    pin: bool = False,
+) -> None:
     """Train a run again from what it recorded, and tell whether the metrics agree.
 
     Args:
         run: The run: last, its name or its folder.
         root: Folder of all runs.
+        steps: Train these first steps alone, and compare their losses.
+        exact: Whether bit for bit, which holds on one machine with the same versions, or within a
+            thousandth. By default bit for bit if that is where the run was made.
+        pin: Instead keep the run's options and first losses in tests/pinned, for
+            tests/test_pinned.py.
 
     Raises:
         RunError: They do not.
     """
     folder = find_folder(root, run)
+    if pin:
+        _pin(folder, ROOT / "tests/pinned" / run_name(folder, root).replace("/", "-"))
+    elif steps is not None:
+        _repeat_steps(folder, steps, exact)
+    else:
+        _repeat_all(folder, exact)
+
+
+def _repeat_all(folder: Path, exact: bool | None) -> None:
+    """The whole run, beside it."""
     before = read_results(folder / "metrics.json")
     if not before:
         raise UsageError(f"{folder} has no metrics.json to compare with; let it finish: --resume")
     again, code = repeat(folder)
     if code:
         raise SystemExit(code)
+    exact = _is_exact(folder, again, exact)
+    after = read_results(again / "metrics.json")
+    names = [name for name, value in before.items() if isinstance(value, float)]
+    print_table(["metric", "then", "now"], [[n, before[n], after.get(n)] for n in names])
+    differing = [n for n in names if not _agree(before[n], after.get(n), exact)]
+    if differing:
+        raise RunError(f"{', '.join(differing)} of {again} differ from {folder}")
+    say(f"{again} agrees with {folder} {_how(exact)}")
+
+
+def _repeat_steps(folder: Path, steps: int, exact: bool | None) -> None:
+    """The first steps, in a folder that is removed."""
+    if steps < 1:
+        raise UsageError(f"--steps {steps}: expected 1 or more")
+    before = _losses(folder)[:steps]
+    if len(before) < steps:
+        say(f"{folder} has written down {len(before)} steps: these are made again")
+    with tempfile.TemporaryDirectory() as place:
+        again = Path(place)
+        words = ["--callbacks+=core.runs.notes.StopAfter", "--StopAfter.steps", str(before[-1][0])]
+        for name in ("logger", "enable_checkpointing", "enable_progress_bar"):
+            words += [f"--{name}", "false"]
+        words += ["--limit_test_batches", "0"]  # nobody looks at the test part
+        if code := train_again(folder, again, *words, is_quiet=True):
+            raise SystemExit(code)
+        exact, after = _is_exact(folder, again, exact), dict(read_first_steps(again))
+    for step, loss in before:
+        now = float(after.get(step) or "nan")
+        if not _agree(float(loss), now, exact):
+            what = f"the first to differ is step {step}: its loss was {loss}, and is {now!r} now"
+            raise RunError(f"{what}; {len(before)} steps of {folder} were to agree {_how(exact)}")
+    say(f"{len(before)} steps agree with {folder} {_how(exact)}")
+
+
+def _losses(folder: Path) -> list[tuple[int, str]]:
+    """The losses of a run's first steps.
+
+    Raises:
+        UsageError: It wrote none down, or began with weights of others.
+    """
+    found = read_first_steps(folder)
+    if not found or not all(loss for _, loss in found):
+        raise UsageError(f"{folder} has written down no losses of its first steps: first_steps.csv")
+    first = " ".join(*read_run(folder).get("commands", [])[:1])
+    if "--init_from" in first:
+        raise UsageError(f"{folder} began with the weights of another run, which it does not keep")
+    return found
+
+
+def _pin(folder: Path, place: Path) -> None:
+    """Keeps what a test needs to make the first steps again."""
+    _losses(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("config.yaml", "first_steps.csv"):
+        shutil.copy(folder / name, place)
+    kept = (*_TOLD, *_PLACE, "threads")
+    about = {name: value for name, value in read_run(folder).items() if name in kept}
+    (place / "run.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    say(f"{place.relative_to(ROOT)} is what uv run pytest tests/test_pinned.py makes again")
+
+
+def _is_exact(folder: Path, again: Path, exact: bool | None) -> bool:
+    """Whether to compare bit for bit; tells what is another than then."""
     then, now = read_run(folder), read_run(again)
-    for what in ("commit", "python", "packages", "platform"):
+    for what in _TOLD:
         if then.get(what) != now.get(what):
             say(f"another {what} than then; {folder / 'run.json'} tells which")
     if (folder / "uncommitted.diff").exists():
         commit = then.get("commit", "")[:8]
         say(f"the code then was commit {commit} with {folder / 'uncommitted.diff'}")
-    after = read_results(again / "metrics.json")
-    names = [name for name, value in before.items() if isinstance(value, float)]
-    print_table(["metric", "then", "now"], [[n, before[n], after.get(n)] for n in names])
-    differing = [name for name in names if before[name] != after.get(name)]
-    if differing:
-        raise RunError(f"{', '.join(differing)} of {again} differ from {folder}")
-    say(f"{again} agrees with {folder} bit for bit")
+    first, second = ({**about, **about.get("packages", {})} for about in (then, now))
+    return all(first.get(n) == second.get(n) for n in _PLACE) if exact is None else exact
+
+
+def _agree(then: float, now: float | None, exact: bool) -> bool:
+    """Whether two numbers are the same."""
+    if now is None or then == now or (math.isnan(then) and math.isnan(now)):
+        return now is not None
+    return not exact and math.isclose(then, now, rel_tol=TOLERANCE)
+
+
+def _how(exact: bool) -> str:
+    return "bit for bit" if exact else f"within {TOLERANCE:g} of their size"
