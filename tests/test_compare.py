@@ -99,14 +99,16 @@ def errors(rng: np.random.Generator, size: int, gain: float) -> tuple[Any, Any]:
 def test_noise_is_not_taken_for_more(draw: Any, size: int) -> None:
     """Of pairs without a difference at most 8 in 100 are called different."""
     rng = np.random.default_rng(0)
-    found = [of_samples(*draw(rng, size, 0), resamples=500) for _ in range(400)]
+    pairs = [draw(rng, size, 0) for _ in range(400)]
+    found = [of_samples(first, second, resamples=500) for first, second in pairs]
     assert sum(not each.is_noise for each in found) <= 0.08 * len(found)
 
 
 @pytest.mark.parametrize(("draw", "gain"), [(accuracies, 0.1), (errors, 0.6)])
 def test_a_difference_is_found(draw: Any, gain: float) -> None:
     rng = np.random.default_rng(0)
-    found = [of_samples(*draw(rng, 400, gain), resamples=500) for _ in range(50)]
+    pairs = [draw(rng, 400, gain) for _ in range(50)]
+    found = [of_samples(first, second, resamples=500) for first, second in pairs]
     assert sum(not each.is_noise and each.value > 0 for each in found) >= 49
 
 
@@ -118,7 +120,7 @@ def test_folds_and_seeds_of_no_difference() -> None:
     assert not of_pairs(*(pairs[0] * 0.1 + [[0], [5]])).is_noise
 
 
-def each(task: Task, loss: Any, output: Any, target: Any, **more: Any) -> tuple[str, list[float]]:
+def each(task: Task, loss: Any, output: Any, target: Any, **more: Any) -> tuple[str, Any]:
     name, score = score_each(task, loss, torch.tensor(output), torch.tensor(target), **more)
     return name, [pytest.approx(value, nan_ok=True) for value in score.tolist()]
 
@@ -154,7 +156,7 @@ def make_run(root: Path, name: str, score: list[float], target: list[int], **mor
     (folder / "metrics.json").write_text(json.dumps({"test_acc": sum(score) / len(score)}))
     part = {"dataset": "digits", "part": "test", "options": {}}
     (folder / "run.json").write_text(json.dumps({"state": "finished", "test_part": part}))
-    kept = {"score": score, "scored_by": "accuracy", "names": None}
+    kept: dict[str, Any] = {"score": score, "scored_by": "accuracy", "names": None}
     kept |= {"target": [torch.tensor(t) for t in target], "output": []}
     torch.save(kept | more, folder / "outputs.pt")
     return folder
@@ -163,7 +165,7 @@ def make_run(root: Path, name: str, score: list[float], target: list[int], **mor
 def make_study(root: Path, name: str, kind: str, values: list[float], **more: Any) -> None:
     members: list[dict[str, Any]] = []
     for number, value in enumerate(values):
-        member = {"name": f"{more.get('of', 'seed')}_{number}", "state": "finished"}
+        member: dict[str, Any] = {"name": f"{more.get('of', 'seed')}_{number}", "state": "finished"}
         member |= {"folder": f"{root}/{name}/{number}", "metrics": {"test_acc": value}}
         members.append(member | more.get("sizes", {}))
     members += more.get("others", [])

@@ -59,14 +59,16 @@ class TestFile:
         assert (tmp_path / "looks.json").read_text() == text
 
 
+@pytest.fixture(scope="module")
+def project(bake: Bake) -> Project:
+    """A project with a run."""
+    project = Project(bake())
+    project.run(*QUICK, "--name", "first")
+    return project
+
+
 @pytest.mark.slow
 class TestRuns:
-    @pytest.fixture(scope="class")
-    def project(self, bake: Bake) -> Project:
-        project = Project(bake())
-        project.run(*QUICK, "--name", "first")
-        return project
-
     def counted(self, project: Project) -> dict[str, int]:
         entries: list[dict[str, Any]] = looks.read(project.folder / "runs")
         return {json.dumps(entry["options"]): entry["looks"] for entry in entries}

@@ -5,14 +5,18 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from commands import reproduce as module
+from core.errors import RunError, UsageError
 
 from .command import Project
 from .conftest import Bake
 
-pytestmark = pytest.mark.slow
 QUICK = ("--model_name", "mlp", "--max_epochs", "2", "--enable_progress_bar", "false")
 
 
@@ -29,6 +33,75 @@ def losses(folder: Path) -> list[tuple[str, str]]:
         return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
 
 
+class TestSteps:
+    """What is told of steps that were made again: `now` is what they give."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        self.write(tmp_path, ["2.5", "1.25", "nan", "0.75"])
+        return tmp_path
+
+    def write(self, folder: Path, losses: list[str], **facts: str) -> None:
+        rows = "".join(f"{n},{loss}\n" for n, loss in enumerate(losses, start=1))
+        (folder / "first_steps.csv").write_text(f"step,loss\n{rows}")
+        about = {"cpu": "A", "packages": {"torch": "2.10", "numpy": "2.4"}} | facts
+        (folder / "run.json").write_text(json.dumps(about))
+        (folder / "config.yaml").touch()
+
+    @pytest.fixture
+    def again(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        def again(now: list[str], steps: int = 4, exact: bool | None = None, **facts: str) -> None:
+            def train(_: Path, new: Path, *words: str, is_quiet: bool) -> int:
+                self.write(new, now, **facts)
+                return 0
+
+            monkeypatch.setattr(module, "train_again", train)
+            module.reproduce(run=str(folder), steps=steps, exact=exact)
+
+        return again
+
+    def test_the_same(self, again: Any, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        again(["2.5", "1.25", "nan", "0.75"])
+        again(["2.5", "1.25", "nan", "0.75"], steps=9, exact=True)
+        again(["2.5", "1.25", "7"], steps=2)
+        assert capsys.readouterr().out.splitlines() == [
+            f"4 steps agree with {folder} bit for bit",
+            f"{folder} has written down 4 steps: these are made again",
+            f"4 steps agree with {folder} bit for bit",
+            f"2 steps agree with {folder} bit for bit",
+        ]
+
+    def test_a_single_bit(self, again: Any) -> None:
+        """The first that differs is named, with both losses in full; so is one that is missing."""
+        bit = "1.2500000000000002"
+        text = f"differ is step 2: its loss was 1.25, and is {bit} now"
+        for exact in (None, True):
+            with pytest.raises(RunError, match=text):
+                again(["2.5", bit, "nan", "0.8"], exact=exact)
+        again(["2.5", bit, "nan", "0.75"], exact=False)
+        with pytest.raises(RunError, match=r"differ is step 3: its loss was nan, and is 0\.5 now"):
+            again(["2.5", "1.25", "0.5", "0.75"], exact=False)
+        with pytest.raises(RunError, match=r"differ is step 4: its loss was 0\.75, and is nan now"):
+            again(["2.5", "1.25", "nan"])
+
+    def test_another_machine(self, again: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        """There bits are compared only if one asks for it."""
+        again(["2.5", "1.2509", "nan", "0.75"], cpu="B")
+        shown = capsys.readouterr().out
+        assert "another cpu than then" in shown and "within 0.001 of their size" in shown
+        with pytest.raises(RunError, match="step 2"):
+            again(["2.5", "1.2509", "nan", "0.75"], cpu="B", exact=True)
+        with pytest.raises(RunError, match="step 2"):
+            again(["2.5", "1.252", "nan", "0.75"], cpu="B")
+
+    def test_no_losses(self, again: Any, folder: Path) -> None:
+        """A network that trains by itself may hand none over."""
+        self.write(folder, ["2.5", ""])
+        with pytest.raises(UsageError, match="has written down no losses of its first steps"):
+            again(["2.5", ""])
+
+
+@pytest.mark.slow
 def test_first_losses_are_written_down(project: Project) -> None:
     """In full: those of every tenth step are logged as well."""
     found = dict(losses(project.of("mine")))
@@ -38,62 +111,52 @@ def test_first_losses_are_written_down(project: Project) -> None:
     assert [float(value) for value in logged[:2]] == [float(found["10"]), float(found["20"])]
 
 
+@pytest.mark.slow
 def test_agrees_and_leaves_nothing(project: Project) -> None:
     """With other threads, too; nobody has looked at the test part."""
     runs = project.folder / "runs"
     before = {file: file.stat().st_mtime_ns for file in runs.rglob("*") if file.is_file()}
-    for words in ((), ("--exact", "true")):
-        shown = project.run("reproduce", "mine", "--steps", "20", *words, OMP_NUM_THREADS="1")
-        assert "20 steps agree with runs/mine/version_0 bit for bit" in " ".join(shown.split())
+    words = ("--steps", "20", "--exact", "true")
+    shown = project.run("reproduce", "mine", *words, OMP_NUM_THREADS="1")
+    assert "20 steps agree with runs/mine/version_0 bit for bit" in " ".join(shown.split())
     after = {file: file.stat().st_mtime_ns for file in runs.rglob("*") if file.is_file()}
     assert after == before
 
 
-def test_tells_the_first_step_that_differs(project: Project) -> None:
-    file = project.of("mine") / "first_steps.csv"
-    text = file.read_text()
-    step, loss = losses(project.of("mine"))[6]
-    file.write_text(text.replace(loss, repr(float(loss) * (1 + 1e-7))))
-    shown = project.run("reproduce", "mine", "--steps", "20", "--exact", "true", code=1)
-    assert f"the first to differ is step {step}: its loss was " in shown and loss in shown
-    assert "bit for bit" in shown and "Traceback" not in shown
-    project.run("reproduce", "mine", "--steps", "6", "--exact", "true")
-    shown = project.run("reproduce", "mine", "--steps", "20", "--exact", "false")
-    assert "20 steps agree with runs/mine/version_0 within 0.001 of their size" in shown
-    file.write_text(text.replace(loss, repr(float(loss) * 1.01)))
-    assert "differ is step 7" in project.run("reproduce", "mine", "--steps", "9", code=1)
-    file.write_text(text)
+STOP = """
+import os
+import signal
+
+import pytorch_lightning as pl
+
+class Stop(pl.Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 7 and not os.path.exists("stopped"):
+            open("stopped", "w").close()
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
 
 
-def test_another_machine(project: Project) -> None:
-    """There, bits are compared only if one asks for it."""
-    file = project.of("mine") / "run.json"
-    text = file.read_text()
-    file.write_text(json.dumps(json.loads(text) | {"cpu": "another"}))
-    shown = project.run("reproduce", "mine", "--steps", "3")
-    assert "another cpu than then" in shown and "within 0.001" in shown
-    file.write_text(text)
-
-
+@pytest.mark.slow
 def test_a_resumed_run(project: Project) -> None:
-    """It keeps the steps before, in place of those it has made twice."""
-    whole = losses(project.of("mine"))
-    project.run(*QUICK, "--dropout", "0.2", "--name", "cut", "--max_steps", "7")
-    folder = project.of("cut")
-    file = folder / "first_steps.csv"
-    assert losses(folder) == whole[:7]
+    """It keeps the steps before, and makes the others anew."""
+    (project.folder / "callbacks/stop.py").write_text(STOP)
+    words = ("--dropout", "0.2", "--name", "cut", "--callbacks+=stop")
+    project.run(*QUICK, *words, code=143, OMP_NUM_THREADS="2")
+    whole, file = losses(project.of("mine")), project.of("cut") / "first_steps.csv"
+    assert losses(project.of("cut")) == whole[:7]
     file.write_text(file.read_text() + "8,1.5\n9,1.5\n")
-    project.run("--resume", "cut", "--max_steps", "12")
-    assert [step for step, _ in losses(folder)] == [str(step) for step in range(1, 13)]
-    assert losses(folder)[:7] == whole[:7] and "1.5" not in dict(losses(folder)).values()
+    project.run("--resume", "cut", OMP_NUM_THREADS="2")
+    assert losses(project.of("cut")) == whole
 
 
+@pytest.mark.slow
 def test_plateau_and_accumulated_gradients(project: Project) -> None:
     """A line a step of the optimizer; an epoch of which nothing is validated ends no run."""
     words = ("--lr_scheduler", "plateau", "--accumulate_grad_batches", "2", "--name", "two")
     project.run(*QUICK, *words)
     assert len(losses(project.of("two"))) == 20
-    project.run("reproduce", "two", "--steps", "12")
+    assert "12 steps agree" in project.run("reproduce", "two", "--steps", "12")
 
 
 @pytest.mark.parametrize(
@@ -103,11 +166,13 @@ def test_plateau_and_accumulated_gradients(project: Project) -> None:
         (("--steps", "many"), "--steps many: expected int"),
     ],
 )
+@pytest.mark.slow
 def test_bad_input(project: Project, words: tuple[str, ...], error: str) -> None:
     shown = project.run("reproduce", "mine", *words, code=2)
     assert error in shown and shown.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_nothing_to_compare_with(project: Project) -> None:
     shutil.copytree(project.of("mine"), project.of("old"))
     (project.of("old") / "first_steps.csv").unlink()
@@ -118,6 +183,7 @@ def test_nothing_to_compare_with(project: Project) -> None:
     assert "began with the weights" in project.run("reproduce", "warm", "--steps", "2", code=2)
 
 
+@pytest.mark.slow
 def test_a_pinned_run(project: Project) -> None:
     """It is tested until it is no longer the same."""
 
