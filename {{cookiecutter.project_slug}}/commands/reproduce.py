@@ -123,13 +123,14 @@ def _is_exact(folder: Path, again: Path, exact: bool | None) -> bool:
     """Whether to compare bit for bit; tells what is another than then."""
     then, now = read_run(folder), read_run(again)
     for what in _TOLD:
-        if then.get(what) != now.get(what):
+        if what in then and then[what] != now.get(what):
             say(f"another {what} than then; {folder / 'run.json'} tells which")
     if (folder / "uncommitted.diff").exists():
         commit = then.get("commit", "")[:8]
         say(f"the code then was commit {commit} with {folder / 'uncommitted.diff'}")
     first, second = ({**about, **about.get("packages", {})} for about in (then, now))
-    return all(first.get(n) == second.get(n) for n in _PLACE) if exact is None else exact
+    is_same = all(first[name] == second.get(name) for name in _PLACE if name in first)
+    return is_same if exact is None else exact
 
 
 def _agree(then: float, now: float | None, exact: bool) -> bool:

@@ -42,7 +42,7 @@ def read(root: Path) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(file.read_text("utf-8")) if file.exists() else []
         if all(isinstance(entry["looks"], int) for entry in found) and found != {}:
             return found
-    raise UsageError(f"{file} is damaged: expected a list of parts, each with its number of looks")
+    raise UsageError(f"{file} is damaged: expected a list of parts and their looks; remove it")
 
 
 def looks(entries: list[dict[str, Any]], part: Part | None) -> int | None:

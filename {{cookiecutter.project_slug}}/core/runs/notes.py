@@ -31,27 +31,30 @@ class Looks(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes down the part."""
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        folder = self.options.run_folder
-        if folder and trainer.is_global_zero and data.part("test") is not None:
-            update_run(folder, test_part=self._part(data))
+        folder, part = self.options.run_folder, self._part(trainer)
+        if folder and part and trainer.is_global_zero:
+            update_run(folder, test_part=part)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Counts, but for what a run that goes on has found before, and what is not written."""
-        folder = self.options.run_folder
-        if not folder or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        folder, part = self.options.run_folder, self._part(trainer)
+        is_kept = trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
+        if not folder or not part or not is_kept:
             return
         found = {name: value.item() for name, value in trainer.callback_metrics.items()}
         known = read_results(folder / "metrics.json").items() if found else ()
         if self.options.command == "fit" and known and found.items() <= known:
             return
         try:
-            looks.count(self._root(folder), self._part(trainer.datamodule))  # type: ignore[attr-defined]
+            looks.count(self._root(folder), part)
         except (OSError, UsageError) as error:
             say(f"this look at the test part is not counted: {error}")
 
-    def _part(self, data: Any) -> looks.Part:
-        """What the samples of the test part depend on."""
+    def _part(self, trainer: pl.Trainer) -> looks.Part | None:
+        """What the samples of the test part depend on; None if there is none, or other data."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if not hasattr(data, "parts") or data.part("test") is None:
+            return None
         idle = ("download", *getattr(data.parts, "switches", ()))
         options = {
             f"data.{name}": value
