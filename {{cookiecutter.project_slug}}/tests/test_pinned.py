@@ -1,7 +1,8 @@
 """Runs that are pinned still train as they did: `python main.py reproduce RUN --pin true`.
 
-Their first losses are the same bit for bit on the machine and with the versions that they were made
-with, elsewhere within a thousandth. If a change is meant to change them, pin the run anew.
+Their first losses are the same bit for bit on the machine, and with the versions, that they were
+made with; elsewhere rounding is allowed for, and only the first few are compared. If a change is
+meant to change them, pin the run anew.
 """
 
 import subprocess
