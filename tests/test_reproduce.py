@@ -46,7 +46,7 @@ class TestSteps:
         (folder / "first_steps.csv").write_text(f"step,loss\n{rows}")
         about = {"cpu": "A", "packages": {"torch": "2.10", "numpy": "2.4"}} | facts
         (folder / "run.json").write_text(json.dumps(about))
-        (folder / "config.yaml").touch()
+        (folder / "config.yaml").write_text("dataset: digits\n")
 
     @pytest.fixture
     def again(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:

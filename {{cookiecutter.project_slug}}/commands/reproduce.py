@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from commands.runs import print_table
 from core import ROOT
 from core.errors import RunError, UsageError
@@ -80,7 +82,11 @@ def _repeat_steps(folder: Path, steps: int, exact: bool | None, tolerance: float
         say(f"{folder} has written down {len(before)} steps: these are made again")
     with tempfile.TemporaryDirectory() as place:
         again = Path(place)
-        words = ["--callbacks+=core.runs.notes.StopAfter", "--StopAfter.steps", str(before[-1][0])]
+        callbacks = (
+            yaml.safe_load((folder / "config.yaml").read_text("utf-8")).get("callbacks") or []
+        )
+        every = json.dumps([*callbacks, "core.runs.notes.StopAfter"])  # each process adds it once
+        words = ["--callbacks", every, "--StopAfter.steps", str(before[-1][0])]
         for name in ("logger", "enable_checkpointing", "enable_progress_bar"):
             words += [f"--{name}", "false"]
         words += ["--limit_test_batches", "0"]  # nobody looks at the test part
