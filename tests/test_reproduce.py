@@ -13,6 +13,7 @@ import pytest
 
 from commands import reproduce as module
 from core.errors import RunError, UsageError
+from core.runs import looks
 
 from .command import Project
 from .conftest import Bake
@@ -166,6 +167,17 @@ def test_plateau_and_accumulated_gradients(project: Project) -> None:
     project.run(*QUICK, *words)
     assert len(losses(project.of("two"))) == 20
     assert "12 steps agree" in project.run("reproduce", "two", "--steps", "12")
+
+
+@pytest.mark.slow
+def test_two_processes_and_a_callback_with_arguments(project: Project) -> None:
+    """The first one's losses; and one look at the test part, though both tested."""
+    words = ("--accelerator", "cpu", "--devices", "2", "--strategy", "ddp", "--name", "both")
+    timer = "{class_path: Timer, init_args: {duration: '00:01:00:00'}}"
+    before = looks.read(project.folder / "runs")[0]["looks"]
+    project.run(*QUICK, *words, "--callbacks", f"[finite_loss,{timer}]")
+    assert looks.read(project.folder / "runs")[0]["looks"] == before + 1
+    assert "5 steps agree" in project.run("reproduce", "both", "--steps", "5")
 
 
 @pytest.mark.parametrize(
