@@ -13,7 +13,7 @@ TAKEN = """
     torch torchgen functorch torchvision torchmetrics timm
     pytorch-lightning lightning lightning-fabric lightning-utilities
     jsonargparse docstring-parser filelock numpy pillow pil pyyaml yaml yaml-stubs types-pyyaml
-    rich scikit-learn sklearn simplejpeg tensorboard
+    rich scikit-learn sklearn scipy simplejpeg tensorboard
     onnx onnxruntime onnxscript wandb mlflow optuna matplotlib mpl-toolkits pylab ruamel-yaml ruamel
     pytest py ruff mypy mypyc uv pip setuptools
 """.split()

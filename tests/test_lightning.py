@@ -17,6 +17,7 @@ from torchmetrics import MeanMetric
 
 from core import lightning
 from core.errors import UsageError
+from core.runs.notes import StopAfter
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*dataloader is not resumable")
 
@@ -102,6 +103,13 @@ def test_let_plateau_step(tmp_path: Path) -> None:
     watch = Watch(look)
     trainer(watch, max_epochs=3).fit(Module(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert watch.found[0] == (True, False), "Lightning would withhold the epoch"
+
+
+def test_end_training() -> None:
+    """After the step, without validation; no minimum holds it up."""
+    fit = trainer(StopAfter(2), min_epochs=2)
+    fit.fit(Module())
+    assert fit.global_step == 2 and "val_loss" not in fit.callback_metrics
 
 
 def test_count_steps_before(tmp_path: Path) -> None:

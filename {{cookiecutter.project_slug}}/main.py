@@ -93,15 +93,14 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
     import pytorch_lightning as pl
 
     from core import lightning
-    from core.runs.callbacks import direction_of, make_callbacks, make_checkpoints
+    from core.runs.callbacks import direction_of, make_callbacks, make_checkpoints, make_own
     from core.runs.opening import open_run
     from core.runs.watch import Watch
-    from core.train.seeding import StatelessSeeding
 
     settings, direction = options.section("trainer"), direction_of(model)
     folder = open_run(options, settings)
     chosen = options.of("make_callbacks")
-    callbacks = [StatelessSeeding(), *make_callbacks(folder, settings, direction, **chosen)]
+    callbacks = [*make_own(options, folder), *make_callbacks(folder, settings, direction, **chosen)]
     if folder and options.command == "fit":
         chosen = options.of("make_checkpoints")
         saving = make_checkpoints(folder, settings, direction, **chosen)

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.data import IterableDataset, Subset
+from torch.utils.data import IterableDataset
 from torchvision.io import write_png
 
 from core import lightning
 from core.errors import UsageError
 from core.job import Job, use
 from core.runs.processes import say
-from core.train.batches import base, in_order
+from core.train.batches import file_names, in_order
 from core.train.metrics import are_probabilities
 from core.train.tasks import TASKS, Task, task_of
 
@@ -123,11 +123,8 @@ def _names(job: Job, count: int) -> dict[str, Sequence[Any]]:
         raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
     indices = part.indices[:count] if isinstance(part, Subset) else range(count)
     numbers = {"index": indices} if getattr(job.data.parts, "fold", None) else {}
-    samples = getattr(base(part), "samples", None)
-    if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
-        known = [samples[index] for index in indices]
-        if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
-            return numbers | {"file": [str(sample[0]) for sample in known]}
+    if known := file_names(part, count):
+        return numbers | {"file": known}
     item = part[0]
     is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
     named = [part[index][-1] for index in range(count)] if is_named else []

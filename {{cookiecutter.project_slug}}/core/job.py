@@ -18,7 +18,8 @@ from core.runs.checkpoints import read
 from core.runs.folders import find_checkpoint
 from core.runs.processes import say
 from core.runs.record import save_results
-from core.train.batches import in_order
+from core.train.batches import file_names, in_order
+from core.train.scores import Scores
 
 
 @dataclass
@@ -62,12 +63,20 @@ class Job:
             say(f"Results in {file if self.command != 'fit' else file.parent}")
 
     def _save_outputs(self, file: Path) -> None:
-        """Keeps the output and target of each sample that was tested: `outputs.pt`."""
-        kept: Any = getattr(getattr(self.model, "test_scores", None), "history", None) or []
-        samples = in_order([pair for batch in kept for pair in zip(*batch, strict=True)])
+        """Keeps what the test made of each sample: `outputs.pt`.
+
+        These are `output`, `target`, `score`, called `scored_by` and None if there is none, and
+        `names`, of files, if they are known.
+        """
+        scores: Any = getattr(self.model, "test_scores", None)
+        kept = scores.each() if isinstance(scores, Scores) else []
+        samples = in_order([sample for batch in kept for sample in zip(*batch, strict=True)])
         if samples and self.trainer.is_global_zero:
-            outputs, targets = zip(*samples, strict=True)
-            torch.save({"output": [*outputs], "target": [*targets]}, file.with_suffix(".pt"))
+            outputs, targets, found = zip(*samples, strict=True)
+            about: dict[str, Any] = {"output": [*outputs], "target": [*targets]}
+            about |= {"score": [*found], "scored_by": scores.scored_by}
+            about["names"] = file_names(self.data.part("test"), len(samples))
+            torch.save(about, file.with_suffix(".pt"))
 
 
 def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:

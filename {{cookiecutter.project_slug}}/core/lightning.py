@@ -60,6 +60,14 @@ def let_plateau_step(trainer: pl.Trainer) -> None:
     trainer.fit_loop.restarting = False
 
 
+def end_training(trainer: pl.Trainer) -> None:
+    """Ends training with the step just made: loops/training_epoch_loop.py, `max_steps`.
+
+    What was made as long as training, such as schedules, has its length already.
+    """
+    trainer.fit_loop.epoch_loop.max_steps = trainer.global_step
+
+
 def count_steps_before(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     """Takes back a step that is logged but not yet made: loops/training_epoch_loop.py.
 

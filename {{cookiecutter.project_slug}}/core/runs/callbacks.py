@@ -11,11 +11,14 @@ from pytorch_lightning import callbacks as cb
 from core import lightning
 from core.cli.construct import checked, construct, load, offer, parameters
 from core.cli.names import import_path, locate, section
+from core.cli.options import Options
 from core.errors import UsageError
 from core.runs.last_checkpoint import LastCheckpoint
+from core.runs.notes import FirstSteps, Looks
 from core.runs.processes import say
 from core.runs.watch import EVALUATED
 from core.train.direction import direction
+from core.train.seeding import StatelessSeeding
 
 Direction = Callable[[str | None], Literal["min", "max"]]
 _SWITCHES = {cb.ProgressBar: "enable_progress_bar", cb.ModelSummary: "enable_model_summary"}
@@ -35,6 +38,12 @@ def direction_of(model: pl.LightningModule) -> Direction:
         return found
 
     return tell
+
+
+def make_own(options: Options, folder: Path | None) -> list[pl.Callback]:
+    """Those of every run that no option names."""
+    own: list[pl.Callback] = [StatelessSeeding(), Looks(options)]
+    return [*own, FirstSteps(folder)] if folder and options.command == "fit" else own
 
 
 def make_callbacks(

@@ -5,6 +5,7 @@ ends.
 """
 
 import contextlib
+import csv
 import json
 import os
 import platform
@@ -131,6 +132,15 @@ def read_results(file: Path) -> dict[str, Any]:
     """What such a file as `metrics.json` holds; nothing if there is none."""
     found: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     return found
+
+
+def read_first_steps(folder: Path) -> list[tuple[int, str]]:
+    """A run's first steps and their losses, in full or empty; none if it wrote none down."""
+    file = folder / "first_steps.csv"
+    if not file.is_file():
+        return []
+    with file.open(newline="") as lines:
+        return [(int(row["step"]), row["loss"]) for row in csv.DictReader(lines)]
 
 
 def save_results(file: Path, results: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -256,6 +257,17 @@ def base(dataset: Any) -> Any:
     while isinstance(dataset, Subset | Shared):
         dataset = dataset.dataset
     return dataset
+
+
+def file_names(part: Any, count: int) -> list[str] | None:
+    """The files of a part's first samples, if its dataset tells, in `samples`; else None."""
+    samples = None if isinstance(part, IterableDataset) else getattr(base(part), "samples", None)
+    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
+    if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
+        known = [samples[index] for index in indices]
+        if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
+            return [str(sample[0]) for sample in known]
+    return None
 
 
 def collate_of(dataset: Any) -> Callable[[list[Any]], Any]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -97,6 +98,41 @@ def are_probabilities(loss: Any, output: Tensor, is_multiclass: bool) -> bool:
         is_share and bool(((output.sum(1) - 1).abs() < 1e-3).all()) if is_multiclass else True
     )
     return is_share and is_whole
+
+
+def score_each(
+    task: Task, loss: Any, output: Tensor, target: Tensor, ignore_index: int | None = None
+) -> tuple[str, Tensor]:
+    """What two runs are compared by: a score of each sample of a batch, the more the better.
+
+    Args:
+        task: What it is about.
+        loss: As `measured` takes it, like output and target.
+        output: (B, …); classes along the second axis.
+        target: (B, …).
+        ignore_index: A label that does not count.
+
+    Returns:
+        Its name; and (B,) float32: the share of the labels that are right; of a segmentation the
+        mean IoU of the classes that are there or predicted; of values minus the mean absolute
+        error. It is nan where nothing counts.
+    """
+    kind = TASKS[task].kind
+    if not kind:
+        error = (output.float() - target.float().reshape(output.shape)).abs()
+        return "negative absolute error", -error.reshape(len(error), -1).mean(1)
+    output, target = measured(task, loss, output.float(), target)
+    found = output.argmax(1) if kind == "multiclass" else (output > 0.5).long()
+    found, target = (labels.reshape(len(labels), -1) for labels in (found, target))
+    counts = target != ignore_index if ignore_index is not None else torch.ones_like(target) > 0
+    if task != "segmentation":
+        return "accuracy", ((found == target) & counts).sum(1) / counts.sum(1)
+    both, either = [], []
+    for label in range(output.shape[1]):
+        there, told = (target == label) & counts, (found == label) & counts
+        both.append((there & told).sum(1))
+        either.append((there | told).sum(1))
+    return "IoU", (torch.stack(both) / torch.stack(either)).nanmean(0)
 
 
 def measured(task: Task, loss: Any, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

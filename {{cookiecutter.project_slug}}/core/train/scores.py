@@ -1,5 +1,6 @@
 """Loss and metrics of an epoch."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from torchmetrics import MeanMetric, Metric
 
 from core import lightning
 from core.runs.processes import say
-from core.train.metrics import Named, measured
+from core.train.metrics import Named, measured, score_each
 from core.train.tasks import Task, task_of
 
 
@@ -36,6 +37,7 @@ class Scores:
         self._bytes = 0  # in it
         self.tasks, self.named = tasks, named
         self.task: Task | None = None  # once there was an output
+        self.scored_by: str | None = None  # what `each` gives
         self.loss = loss
         self.means: dict[str, Metric] = {}
         self.metrics: dict[str, Metric] = {}
@@ -144,6 +146,21 @@ class Scores:
                 self._leave_out([name], error)
         for metric in [*self.means.values(), *self.metrics.values()]:
             metric.reset()
+        return found
+
+    def each(self) -> list[tuple[Tensor, Tensor, list[float | None]]]:
+        """Output, target and score of each sample, by batch, if they are kept."""
+        found: list[tuple[Tensor, Tensor, list[float | None]]] = []
+        ignored = self.named.facts.get("ignore_index")
+        task = self.task
+        if task is None or task == "none":
+            return [(*pair, [None] * len(pair[0])) for pair in self.history or []]
+        for output, target in self.history or []:
+            values: list[float | None] = [None] * len(output)
+            with contextlib.suppress(IndexError, RuntimeError):  # nor could a metric measure it
+                self.scored_by, score = score_each(task, self.loss, output, target, ignored)
+                values = score.tolist()
+            found.append((output, target, values))
         return found
 
     def saved(self) -> list[dict[str, Any]]:

@@ -11,8 +11,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from core import ROOT
 from core.cli.command_line import parse
 from core.cli.options import Options
 from core.errors import RunError, UsageError
-from core.runs.folders import discard_folder, find_checkpoint, has_weights, next_version
+from core.runs.folders import find_checkpoint, has_weights
 from core.runs.processes import say
 from core.runs.record import read_results, read_run, save_results
 
@@ -263,14 +261,3 @@ def _code() -> str:
     files = [ROOT / "main.py", *(f for room in _ROOMS for f in (ROOT / room).rglob("*.py"))]
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)]
     return hashlib.sha256("".join(sums).encode()).hexdigest()[:16]
-
-
-def repeat(folder: Path) -> tuple[Path, int]:
-    """Trains a run again: the next folder beside its own, which can be resumed; the exit code."""
-    new = next_version(folder.parent, str(folder.parent.parent))
-    shutil.copy(folder / "config.yaml", new)
-    words = [sys.executable, str(ROOT / "main.py"), "fit", "--resume", str(new.resolve())]
-    code = subprocess.run(words, check=False).returncode
-    if code == 2:
-        discard_folder(new)
-    return new, code
