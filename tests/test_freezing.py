@@ -50,7 +50,7 @@ class Seen(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Whether dropout is on."""
-        self.trained.append(pl_module.net.backbone[2].training)
+        self.trained.append(pl_module.get_submodule("net.backbone.2").training)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Those of each epoch, also where it was validated."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from .test_runs import differences, load
 MLP = ("--model_name", "mlp", "--callbacks", "[early_stopping]")
 
 
+LONG = ("--max_epochs", "400", "--stop_early", "false")
 FOLDS = (*MLP, "--folds", "3", "--max_epochs", "3", "--keep", "all")
 
 
@@ -55,6 +57,9 @@ def content(part: Any) -> set[bytes]:
 
 class Known(Dataset[Any]):
     """Numbers 0 to 29: of three classes, and of twelve groups."""
+
+    labels: list[int]
+    groups: list[int]
 
     def __init__(self, publishes: tuple[str, ...] = ("labels", "groups"), rare: int = 0) -> None:
         self.x = torch.arange(30.0)[:, None]
@@ -212,8 +217,7 @@ class TestKfold:
 
     def test_stopped(self, project: Project, peace: Path) -> None:
         """Ctrl-C: each run saves, and the same words go on."""
-        words = ("kfold", *self.WORDS, "--name", "stopped", "--jobs", "2", "--max_epochs", "400")
-        words += ("--stop_early", "false")
+        words = ("kfold", *self.WORDS, "--name", "stopped", "--jobs", "2", *LONG)
         process = project.start(*words, STUDY_MARK="stopped")
         folder = project.folder / "runs/stopped"
         runs = [folder / f"fold_{n}/checkpoints/last.ckpt" for n in range(2)]
@@ -238,7 +242,7 @@ def kill_study(
         process = project.start(*words, "--name", name, STUDY_MARK=name)
         if left:
             begun = {file: file.stat().st_mtime_ns for file in folder.glob("*/run.json")}
-            until(process, lambda b=begun: is_training(folder, b))
+            until(process, functools.partial(is_training, folder, begun))
             time.sleep(draw.uniform(0, 1))
             others = [pid for pid in processes(f"STUDY_MARK={name}") if pid != process.pid]
             if victim == "all":
@@ -353,8 +357,10 @@ def trials(folder: Path) -> list[Any]:
 
 @pytest.mark.slow
 class TestSweep:
-    WORDS = ("sweep", *MLP, "--trials", "4", "--max_epochs", "2", "--keep", "all")
-    WORDS += ("--search.lr", "log 1e-4 1e-1", "--search.dropout", "[0.0,0.2]")
+    WORDS = (
+        *("sweep", *MLP, "--trials", "4", "--max_epochs", "2", "--keep", "all"),
+        *("--search.lr", "log 1e-4 1e-1", "--search.dropout", "[0.0,0.2]"),
+    )
 
     def test_killed(self, project: Project) -> None:
         """All at once; then the table, the pictures and the words for the best."""
@@ -406,8 +412,8 @@ class TestSweep:
         """It goes on, and says how the trials ended."""
         (project.folder / "model/fragile.py").write_text(FRAGILE)
         words = ("sweep", "--model_name", "fragile", "--trials", "9", "--sampler", "Random")
-        words += ("--search.kind", "[good,raises,dies]", "--max_epochs", "1", "--name", "fragile")
-        shown = project.run(*words, "--callbacks", "null")
+        more = ("--search.kind", "[good,raises,dies]", "--max_epochs", "1", "--name", "fragile")
+        shown = project.run(*words, *more, "--callbacks", "null")
         found = {t.params["kind"]: set[str]() for t in trials(project.folder / "runs/fragile")}
         for trial in trials(project.folder / "runs/fragile"):
             found[trial.params["kind"]].add(trial.state.name)
@@ -422,8 +428,7 @@ class TestSweep:
     def test_pruned(self, project: Project) -> None:
         """A rate that is far too small ends early, and is recorded so."""
         words = ("sweep", *MLP, "--trials", "8", "--max_epochs", "4", "--sampler", "Random")
-        words += ("--search.lr", "log 1e-6 1e-1", "--name", "pruned", "--loggers", "[csv]")
-        shown = project.run(*words)
+        shown = project.run(*words, "--search.lr", "log 1e-6 1e-1", "--name", "pruned")
         states = {
             trial.number: trial.state.name for trial in trials(project.folder / "runs/pruned")
         }
@@ -514,8 +519,8 @@ class TestOthers:
         )
         stand_in.chmod(0o755)
         words = ("seeds", "--num", "2", *MLP, "--max_epochs", "1", "--name", "array")
-        env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        shown = project.run(*words, "--submit=--time=1:00:00 --gres=gpu:1", **env)
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        shown = project.run(*words, "--submit=--time=1:00:00 --gres=gpu:1", PATH=path)
         script = (project.folder / "runs/array/submit.sh").read_text()
         assert "#SBATCH --gres=gpu:1\n" in script and "#SBATCH --array=0-1\n" in script
         assert shown.count("seed_0: finished") == shown.count("seed_1: finished") == 1
@@ -543,7 +548,8 @@ class TestOthers:
 @pytest.mark.parametrize("victim", ["study", "member", "all"])
 @pytest.mark.parametrize("kind", ["kfold", "sweep"])
 def test_many_kills(project: Project, peace: Path, kind: str, victim: str, seed: int) -> None:
-    words, calm = ("kfold", *FOLDS), peace
+    words: tuple[str, ...] = ("kfold", *FOLDS)
+    calm = peace
     if kind == "sweep":
         words, calm = TestSweep.WORDS, project.folder / "runs/calm"
         project.run(*words, "--name", "calm")

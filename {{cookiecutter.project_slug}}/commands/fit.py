@@ -51,6 +51,7 @@ def fit(
     facts: dict[str, Any] = {"loggers": {name: id for name, id in ids.items() if id}}
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     facts |= {"cuda": torch.version.cuda, "devices": [f"{os.cpu_count()} cores", *gpus]}
+    facts["samples"] = job.data.parts.sizes()
     with recorded(job.folder, job.options.arguments, seed=run_seed(), **facts):
         changes = {}
         try:

@@ -62,10 +62,13 @@ def _screen(options: Options, found: dict[str, Known]) -> Iterator[str]:
         yield from _lines(options, found.get(options.command, {}))
         yield "All further options are those of the run; see --help all."
         return
-    for command in names.files("command"):
+    commands = names.files("command")
+    for command in commands:
         yield f"  {command:10} {signature(names.locate('command', command)).help}"
+    left = max(60 - 9 - len(COMMON) - len(commands), MOST)  # lines for network and dataset
     for group in (g for g in options.groups if g.section in ("model", "data")):
-        own = dict([*group.known().items()][:MOST])
+        own = dict([*group.known().items()][: min(MOST, left)])
+        left -= len(own)
         more = len(group.parameters) - len(own)
         hint = f" And {more} more: --help {group.section}" if more else ""
         yield f"\n{group.target.partition(':')[2]}: {group.help}{hint}"

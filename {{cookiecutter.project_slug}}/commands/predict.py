@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, Subset
 from torchvision.io import write_png
 
 from core import lightning

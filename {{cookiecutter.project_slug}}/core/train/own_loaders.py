@@ -59,6 +59,10 @@ class OwnLoaders:
     def take_whole(self) -> None:
         """Its part to predict is what it says."""
 
+    def sizes(self) -> dict[str, int]:
+        """It may not know."""
+        return {}
+
     def is_divided(self) -> bool:
         """It divides by itself."""
         return False

@@ -112,6 +112,11 @@ class Parts:
         if self.own("predict") is None:
             self._parts["predict"] = self.own("train")
 
+    def sizes(self) -> dict[str, int]:
+        """How many samples each part has that was built."""
+        built = {split: part for split, part in self._parts.items() if part is not None}
+        return {n: len(part) for n, part in built.items() if not isinstance(part, IterableDataset)}
+
     def told(self) -> str:
         """How many samples each part has, and where it comes from."""
         lines = []

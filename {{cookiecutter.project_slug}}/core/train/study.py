@@ -6,6 +6,7 @@ processes that work on one, each takes the runs that no other has.
 
 import contextlib
 import hashlib
+import importlib
 import io
 import itertools
 import json
@@ -209,14 +210,13 @@ class Study:
         known = {"WANDB_RUN_GROUP": self.folder.name}
         if "mlflow" not in self.loggers:
             return known
-        from mlflow import MlflowClient  # only here: it takes seconds
-
         place = f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
         known["MLFLOW_TRACKING_URI"] = os.environ.get("MLFLOW_TRACKING_URI", place)
         file = self.folder / "mlflow.json"
         with FileLock(self.folder / ".mlflow.lock"):
             if not file.exists():
-                client = MlflowClient(known["MLFLOW_TRACKING_URI"])
+                mlflow = importlib.import_module("mlflow")  # only here: it takes seconds
+                client = mlflow.MlflowClient(known["MLFLOW_TRACKING_URI"])
                 found = client.get_experiment_by_name(ROOT.name)
                 id = found.experiment_id if found else client.create_experiment(ROOT.name)
                 run = client.create_run(id, run_name=self.folder.name)
@@ -243,6 +243,8 @@ class Study:
             metrics = read_results(folder / "metrics.json")
             numbers = {n: v for n, v in metrics.items() if isinstance(v, float)}
             about = {"name": member.name, "folder": str(folder), "state": self.state(member)}
+            sizes = read_run(folder).get("samples", {})
+            about |= {f"n_{part}": sizes[part] for part in ("train", "test") if part in sizes}
             found.append(about | {"metrics": numbers})
         return found
 
