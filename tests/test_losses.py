@@ -215,7 +215,7 @@ class TestTasks:
         data.example(model)
         model.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
         model.validation_step([output, target], 0)
-        found = model.val_scores.epoch()["psnr"].item()
+        found = model.scores.epoch("val")["val_psnr"].item()
         error = (output - target).square().mean()
         expected = 10 * torch.log10((published or 1.0) ** 2 / error).item()
         assert found == pytest.approx(expected, abs=1e-4)

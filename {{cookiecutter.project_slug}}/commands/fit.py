@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset
 from callbacks.time_profile import TimeProfile
 from core import lightning
 from core.errors import RunError, TryAgain, UsageError
-from core.job import Job, load_weights
+from core.job import Job, load_weights, merged
 from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
@@ -136,7 +136,7 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         load_weights(job.model, path)
     if not job.data.parts.has_target("test"):
         say("the test part holds no target and is not tested; type python main.py predict")
-        results |= job.trainer.validate(job.model, job.data, verbose=False)[0]
+        results |= merged(job.trainer.validate(job.model, job.data, verbose=False))
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
-        results |= next(iter(job.trainer.test(job.model, job.data, verbose=False)), {})
+        results |= merged(job.trainer.test(job.model, job.data, verbose=False))
     job.report(results, job.folder and job.folder / "metrics.json")

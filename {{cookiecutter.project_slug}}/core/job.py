@@ -1,7 +1,7 @@
 """What a command works with, and what several commands do with it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from core.runs.folders import find_checkpoint
 from core.runs.processes import say
 from core.runs.record import save_results
 from core.train.batches import in_order
+from core.train.scores import StageScores
 
 
 @dataclass
@@ -62,12 +63,16 @@ class Job:
             say(f"Results in {file if self.command != 'fit' else file.parent}")
 
     def _save_outputs(self, file: Path) -> None:
-        """Keeps the output and target of each sample that was tested: `outputs.pt`."""
-        kept: Any = getattr(getattr(self.model, "test_scores", None), "history", None) or []
-        samples = in_order([pair for batch in kept for pair in zip(*batch, strict=True)])
-        if samples and self.trainer.is_global_zero:
-            outputs, targets = zip(*samples, strict=True)
-            torch.save({"output": [*outputs], "target": [*targets]}, file.with_suffix(".pt"))
+        """Keeps output and target of each sample that was tested, by set: `outputs.pt`."""
+        scores: Any = getattr(self.model, "scores", None)
+        found = {}
+        for name, one in (scores.of["test"] if isinstance(scores, StageScores) else {}).items():
+            pairs = [pair for batch in one.history or [] for pair in zip(*batch, strict=True)]
+            if samples := in_order(pairs):
+                outputs, targets = zip(*samples, strict=True)
+                found[name] = {"output": [*outputs], "target": [*targets]}
+        if found and self.trainer.is_global_zero:
+            torch.save(found.get("", found), file.with_suffix(".pt"))
 
 
 def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
@@ -98,8 +103,13 @@ def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
     checkpoint = use(job, **which)
     with lightning.refused():
         found = with_(job.model, job.data, verbose=False)
-    results = {"checkpoint": checkpoint.name} | next(iter(found), {})
+    results = {"checkpoint": checkpoint.name} | merged(found)
     job.report(results, job.file("metrics.json", checkpoint))
+
+
+def merged(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The metrics of all sets, as Lightning returns them."""
+    return {name: value for metrics in found for name, value in metrics.items()}
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:

@@ -4,6 +4,7 @@ When a release moves one, the test of its name in tests/test_lightning.py of the
 """
 
 import contextlib
+import inspect
 import logging
 import os
 import warnings
@@ -170,6 +171,15 @@ def is_out_of_memory(error: Exception) -> bool:
 def most_workers(devices: int) -> int:
     """Processes that Lightning advises to load data with: lightning_fabric/utilities/data.py."""
     return int(suggested_max_num_workers(devices))
+
+
+def check_takes_several(trainer: pl.Trainer, split: str) -> None:
+    """Refuses several loaders for a step that can't tell them apart: loops/utilities.py."""
+    step = {"val": "validation_step", "test": "test_step"}[split]
+    model = trainer.lightning_module
+    if "dataloader_idx" not in inspect.signature(getattr(model, step)).parameters:
+        name = f"{type(model).__name__}.{step}"
+        raise UsageError(f"there are several {split} sets; give {name} dataloader_idx=0, too")
 
 
 @contextlib.contextmanager

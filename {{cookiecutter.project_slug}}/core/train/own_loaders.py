@@ -1,4 +1,4 @@
-"""A LightningDataModule that was dropped in: its loaders are used as they are."""
+"""Loaders that are used as they are: of a LightningDataModule that was dropped in."""
 
 from typing import Any
 
@@ -9,6 +9,9 @@ from torch.utils._pytree import tree_map_only
 from core import lightning
 from core.errors import UsageError
 
+# What a source is set up for before it is asked for a loader.
+_STAGES = {"train": "fit", "val": "fit", "test": "test", "predict": "predict"}
+
 
 class OwnLoaders:
     """Has the methods of `Parts`, and what it knows from the loaders of another.
@@ -18,26 +21,40 @@ class OwnLoaders:
     """
 
     def __init__(self, source: pl.LightningDataModule) -> None:
-        self.source = source
+        self.source, self.name = source, type(source).__name__
         self._made: dict[str, Any] = {}
+        self._is_ready: set[str] = set()  # for these stages
 
     def loader(self, split: str) -> Any:
-        """The loader of a part; an empty list if there is none.
+        """The loader of a part, of several by name; an empty list if there is none.
 
         Made before Lightning asks: those that it watches being made it can't change to predict.
         """
         if split not in self._made:
-            names = [f"{split}_dataloader", *["test_dataloader"] * (split == "predict")]
-            own = [name for name in names if lightning.has_step(self.source, name)]
-            self._made[split] = getattr(self.source, own[0])() if own else []
-            if own and isinstance(self._made[split], list | tuple | dict):
-                what = f"{type(self.source).__name__}.{own[0]} returns several loaders"
-                raise UsageError(f"{what}; return one")
+            self._made[split] = self._make(split)
         return self._made[split]
 
+    def _make(self, split: str) -> Any:
+        splits = [split, *["test"] * (split == "predict")]
+        own = [s for s in splits if lightning.has_step(self.source, f"{s}_dataloader")]
+        if not own:
+            return []
+        if (stage := _STAGES[own[0]]) not in self._is_ready:
+            self._is_ready.add(stage)
+            self.source.setup(stage)
+        made = getattr(self.source, f"{own[0]}_dataloader")()
+        if isinstance(made, dict | list | tuple) and split == "train":
+            raise UsageError(f"{self.name}.train_dataloader returns several loaders; return one")
+        if isinstance(made, list | tuple):
+            made = made[0] if len(made) == 1 else {str(n): one for n, one in enumerate(made)}
+        return [] if made is None else made
+
     def part(self, split: str) -> Any:
-        """The dataset of a part's loader; None if there is none."""
-        return getattr(self.loader(split), "dataset", None)
+        """The dataset of a part's loader; of several by name; None if there is none."""
+        loader = self.loader(split)
+        if isinstance(loader, dict):
+            return {name: getattr(one, "dataset", one) for name, one in loader.items()}
+        return getattr(loader, "dataset", None)
 
     def any(self) -> Any:
         """The dataset that trains."""
@@ -60,6 +77,9 @@ class OwnLoaders:
         """Its part to predict is what it says."""
 
     def told(self) -> str:
-        """Whose loaders they are."""
-        name = type(self.source).__name__
-        return f"the loaders are those of {name}: their order on resume is its own, maybe another"
+        """Whose loaders they are, and the names of several."""
+        named = {s: [*made] for s, made in self._made.items() if isinstance(made, dict)}
+        text = "".join(
+            f"; {s} sets: {', '.join(n)} ({s}_loss is of the first)" for s, n in named.items()
+        )
+        return f"the loaders are those of {self.name}: their order on resume is its own{text}"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
-from torch.utils.data import IterableDataset, Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
 from core import ROOT
 from core.cli.construct import construct, offer, parameters
@@ -68,7 +68,7 @@ class Parts:
         self.switches = [n for n in _SWITCHES if n in self.takes]
         self.switches += [n for n in flags if n in _FLAGS[1:] and self.asked]
         self.reasons: dict[str, str] = {}  # why there is no such part
-        self._own: dict[tuple[str, bool], Any] = {}
+        self._own: dict[tuple[str, bool], Any] = {}  # a set, or several by name
         self._parts: dict[str, Any] = {}
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
 
@@ -83,7 +83,7 @@ class Parts:
         )
 
     def part(self, split: str) -> Any:
-        """The part `train`, `val`, `test` or `predict`, or None if there is none."""
+        """The part `train`, `val`, `test` or `predict`; several by name; None if there is none."""
         if split not in self._parts:
             self._parts[split] = self._build(split)
         return self._parts[split]
@@ -92,7 +92,7 @@ class Parts:
         """A part that was built, not augmented if there is such a one."""
         built = {split: part for split, part in self._parts.items() if part is not None}
         other = next((p for split, p in built.items() if split != "train"), built.get("train"))
-        return self.own("train") if other is None else other
+        return self.own("train") if other is None else first_of(other)
 
     def take_whole(self) -> None:
         """Has all that the dataset holds predicted, unless it says what is to be."""
@@ -103,8 +103,10 @@ class Parts:
         """How many samples each part has, and where it comes from."""
         lines = []
         for split, part in self._parts.items():
-            size = "is a stream" if isinstance(part, IterableDataset) else "none"
-            size = size if part is None or size != "none" else f"{len(part)}"
+            sizes = [f"{name} {_size(one)}".strip() for name, one in sets_of(part).items()]
+            size = " and ".join(sizes) or "none"
+            if len(sizes) > 1:
+                size += f" ({split}_loss is of the first)"
             is_cut = isinstance(part, Subset) and split != "train"
             origin = f" ({self.fractions[split]:g} of train)" if is_cut else ""
             why = f", as {self.reasons[split]}" if split in self.reasons else ""
@@ -113,14 +115,8 @@ class Parts:
 
     def has_target(self, split: str) -> bool:
         """Whether the samples of a part hold as much as those that train."""
-        part, train = self.part(split), self.part("train")
-        if part is None or isinstance(part, IterableDataset) or isinstance(train, IterableDataset):
-            return True
-        own, other = part[0], train[0]
-        if isinstance(own, Mapping) and isinstance(other, Mapping):
-            return {*other} <= {*own}
-        sizes = [len(item) if isinstance(item, tuple | list) else 1 for item in (own, other)]
-        return sizes[0] >= sizes[1]
+        train = self.part("train")
+        return all(_has_target(part, train) for part in sets_of(self.part(split)).values())
 
     def _build(self, split: str) -> Any:
         if split == "predict":
@@ -146,7 +142,8 @@ class Parts:
         if split not in self._checked:
             self._checked[split] = own = self.own(split)
             for name in ("train", "test") if split == "val" else ("train",):
-                if own is not None and _is_same(own, self.own(name), alike=True):
+                other = first_of(self.own(name))
+                if own is not None and _is_same(first_of(own), other, alike=True):
                     self.reasons[split] = f"the dataset gives the same data for {split} and {name}"
                     self._checked[split] = None
                     break
@@ -225,6 +222,11 @@ class Parts:
         given = self.arguments | {n: False for n in self.switches if not augment}
         given |= {"download": download} if "download" in self.takes else {}
         names = self._names_of(split) if self.asked not in self.arguments else [split]
+        further = [n for n in self._typed() if n.startswith((*(f"{m}_" for m in _NAMES[split]),))]
+        if further and split != "train" and self.asked not in self.arguments:
+            both = [n for n in names if n in self._typed()] + further  # val, val_noisy
+            asked = {n: offer(self.takes, given, {str(self.asked): n}) for n in both}
+            return {n: construct(self.dataset, takes, "data") for n, takes in asked.items()}
         refusal: Exception | None = None
         for name in names:
             if refusal and not (isinstance(refusal, OSError) or self._names(name, anywhere=True)):
@@ -233,11 +235,15 @@ class Parts:
             facts = {str(self.asked): name, str(self.flag): is_on}
             try:
                 made = construct(self.dataset, offer(self.takes, given, facts), "data")
-                if not isinstance(made, IterableDataset) and not len(made):
+                sets = sets_of(made)
+                if split == "train" and made is not first_of(made):
+                    hint = "return one, such as torch.utils.data.ConcatDataset of them"
+                    raise UsageError(f"the dataset gives {len(sets)} sets to train; {hint}")
+                if not all(isinstance(s, IterableDataset) or len(s) for s in sets.values()):
                     if split == "train":
                         raise UsageError("the dataset has 0 samples: nothing is left to train")
                     raise ValueError("it is empty")
-                return made
+                return made if made is first_of(made) else sets
             except UsageError:
                 raise
             except Exception as error:  # it does not know this part
@@ -254,13 +260,44 @@ class Parts:
 
     def _names_of(self, split: str) -> list[str]:
         """What the constructor may call a part; none if its type tells that it has none."""
-        names = _NAMES[split]
-        try:
+        known = self._typed()
+        return [name for name in _NAMES[split] if name in known or not known]
+
+    def _typed(self) -> list[str]:
+        """The names of parts in the type of the parameter that asks for one."""
+        with contextlib.suppress(KeyError, NameError):  # no such parameter, or type
             takes = inspect.signature(self.dataset, eval_str=True).parameters
-            known = {*literals(takes[str(self.asked)].annotation)}
-        except (KeyError, NameError):  # no such parameter, or a type that is not imported
-            known = set()
-        return [name for name in names if name in known or not known]
+            return [n for n in literals(takes[str(self.asked)].annotation) if isinstance(n, str)]
+        return []
+
+
+def sets_of(part: Any) -> dict[str, Any]:
+    """The sets of a part by name: those of a mapping, of a list by number; a single one as ""."""
+    if isinstance(part, dict) and part and all(isinstance(name, str) for name in part):
+        return part
+    if isinstance(part, list | tuple) and part and all(isinstance(s, Dataset) for s in part):
+        return {str(number): one for number, one in enumerate(part)}
+    return {} if part is None else {"": part}
+
+
+def first_of(part: Any) -> Any:
+    """The first of several sets, which is the one that a metric without its name is of."""
+    return next(iter(sets_of(part).values()), None)
+
+
+def _size(part: Any) -> str:
+    return "is a stream" if isinstance(part, IterableDataset) else str(len(part))
+
+
+def _has_target(part: Any, train: Any) -> bool:
+    """Whether the samples of a set hold as much as those that train."""
+    if isinstance(part, IterableDataset) or isinstance(train, IterableDataset):
+        return True
+    own, other = part[0], train[0]
+    if isinstance(own, Mapping) and isinstance(other, Mapping):
+        return {*other} <= {*own}
+    sizes = [len(item) if isinstance(item, tuple | list) else 1 for item in (own, other)]
+    return sizes[0] >= sizes[1]
 
 
 def _is_same(first: Any, second: Any, alike: bool = False) -> bool:

@@ -1,6 +1,7 @@
 """Loss and metrics of an epoch."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -178,6 +179,53 @@ class Scores:
             dict(zip(names, kept, strict=True)) if isinstance(kept, tuple) else kept
             for kept in saved["kept"]
         ]
+
+
+class StageScores:
+    """Those of training, and of each validation or test set.
+
+    Args:
+        tasks: See `Scores`.
+        named: See `Scores`.
+        loss: See `Scores`.
+    """
+
+    def __init__(self, tasks: tuple[Task, ...], named: Named, loss: Any) -> None:
+        self._about = tasks, named, loss
+        self.of: dict[str, dict[str, Scores]] = {}  # by stage and name of the set
+        for stage in ("train", "val", "test"):
+            self.divide(stage, ())
+
+    def divide(self, stage: str, sets: Iterable[str]) -> None:
+        """Has scores for each of the sets of a stage, if there are several."""
+        names = ["" if n == stage else n.removeprefix(f"{stage}_") for n in sets] or [""]
+        if names != [*self.of.get(stage, ())]:
+            keeps = stage == "test"
+            self.of[stage] = {name: Scores(*self._about, keeps) for name in names}
+
+    @property
+    def task(self) -> Task | None:
+        """What is measured, once there was an output."""
+        return self.of["train"][""].task
+
+    def places(self, stage: str) -> list[str]:
+        """What logged names begin with: `val`, which is the first set, and `val_noisy`."""
+        return [*dict.fromkeys([stage, *(f"{stage}_{name}".strip("_") for name in self.of[stage])])]
+
+    def add(self, stage: str, number: int, found: dict[str, Any]) -> None:
+        """Takes note of what a step returned for a batch of the stage's set of that number."""
+        for scores in (scores for sets in self.of.values() for scores in sets.values()):
+            scores.make(found.get("output"), found.get("target"))
+        [*self.of[stage].values()][number].add(found)
+
+    def epoch(self, stage: str) -> dict[str, Tensor]:
+        """The means and metrics of the stage's epoch, by the names that are logged."""
+        logged: dict[str, Tensor] = {}
+        for number, (place, scores) in enumerate(self.of[stage].items()):
+            found = scores.epoch()
+            for prefix in dict.fromkeys([stage] * (not number) + [f"{stage}_{place}".strip("_")]):
+                logged |= {f"{prefix}_{name}": value for name, value in found.items()}
+        return logged
 
 
 def _mean(device: torch.device) -> Metric:

@@ -1,0 +1,48 @@
+"""What the outputs of a network are written as."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, Subset
+
+from core.errors import UsageError
+from core.train.batches import base
+
+
+def picture_of(output: Any, task: str | None) -> Tensor | None:
+    """Bytes (C, H, W): the class of each pixel, or a picture; None of what is neither."""
+    if not isinstance(output, Tensor) or output.ndim != 3:
+        return None
+    if task == "segmentation":
+        return output.argmax(0, keepdim=True).to(torch.uint8)
+    if task in ("binary", "multilabel") and len(output) == 1:
+        return (output > 0).to(torch.uint8) * 255
+    is_picture = task == "image" and len(output) in (1, 3)
+    return (output.clamp(0, 1) * 255).round().to(torch.uint8) if is_picture else None
+
+
+def names_of(data: Any, trainer: pl.Trainer, count: int) -> list[str] | range:
+    """The file of each sample if the dataset tells, in `samples` or last in its items, or numbers.
+
+    Raises:
+        UsageError: There are not as many as samples.
+    """
+    (part,) = data.sets("predict").values()
+    if isinstance(part, IterableDataset):
+        return range(count)
+    is_part = count < len(part) and trainer.limit_predict_batches != 1.0
+    if count != len(part) and not is_part:
+        hint = "return the batch axis first"
+        raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
+    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
+    samples = getattr(base(part), "samples", None)
+    if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
+        known = [samples[index] for index in indices]
+        if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):
+            return [str(sample[0]) for sample in known]
+    item = part[0]
+    is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
+    return [part[index][-1] for index in range(count)] if is_named else range(count)
