@@ -17,6 +17,7 @@ from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
 from core.runs.record import recorded
+from core.train.own_loaders import OwnLoaders
 from core.train.seeding import run_seed
 from core.train.weights import warm_start
 
@@ -55,7 +56,8 @@ def fit(
         try:
             _train(job, resume, init_from, profile)
         except Exception as error:
-            if not lightning.is_out_of_memory(error) or job.data.batch_size == 1:
+            is_own = isinstance(job.data.parts, OwnLoaders)  # whose batches are of another size
+            if is_own or not lightning.is_out_of_memory(error) or job.data.batch_size == 1:
                 raise
             size, times = job.data.batch_size // 2, job.trainer.accumulate_grad_batches * 2
             words = f"--batch_size {size} --accumulate_grad_batches {times}"
@@ -85,7 +87,7 @@ def _check(job: Job) -> None:
         check_storable(owner.hparams)
     job.data.part("test")
     say(job.data.parts.told())
-    if lightning.has_step(job.model, "train_dataloader"):
+    if not job.options.has_loaders and lightning.has_step(job.model, "train_dataloader"):
         name, chosen = type(job.model).__name__, job.options.values["dataset"]
         say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
 
@@ -93,6 +95,8 @@ def _check(job: Job) -> None:
 def _check_last_batch(job: Job) -> None:
     """Refuses a last batch of one sample, if batch norm can make nothing of it."""
     data, network = job.data, job.model
+    if isinstance(data.parts, OwnLoaders):
+        return
     part, size = data.part("train"), data.batch_size * job.trainer.world_size
     is_single = not isinstance(part, IterableDataset) and len(part) % size == 1 and len(part) > 1
     if not is_single or data.drop_last or network.example_input_array is None:
@@ -121,7 +125,7 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
     try:
         with lightning.refused():
             job.trainer.fit(
-                job.model, job.data, ckpt_path=job.options.checkpoint, weights_only=True
+                job.model, job.loaders, ckpt_path=job.options.checkpoint, weights_only=True
             )
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -136,7 +140,7 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         load_weights(job.model, path)
     if not job.data.parts.has_target("test"):
         say("the test part holds no target and is not tested; type python main.py predict")
-        results |= merged(job.trainer.validate(job.model, job.data, verbose=False))
+        results |= merged(job.trainer.validate(job.model, job.loaders, verbose=False))
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
-        results |= merged(job.trainer.test(job.model, job.data, verbose=False))
+        results |= merged(job.trainer.test(job.model, job.loaders, verbose=False))
     job.report(results, job.folder and job.folder / "metrics.json")

@@ -15,7 +15,7 @@ from core.job import Job, use
 from core.runs.processes import say
 from core.train.batches import in_order
 from core.train.metrics import are_probabilities
-from core.train.outputs import names_of, picture_of
+from core.train.outputs import names_of, picture_of, predict_inputs
 from core.train.tasks import TASKS, Task, task_of
 
 
@@ -30,11 +30,12 @@ def predict(job: Job, **which: str) -> None:
     checkpoint = use(job, **which)
     if not any(lightning.has_step(job.model, name) for name in ("predict_step", "forward")):
         raise UsageError(f"{type(job.model).__name__} has neither forward nor predict_step")
+    predict_inputs(job.model)
     for name in [*job.data.sets("predict")]:
         job.data.predicted = name
         words = f"predictions-{name.replace('.', '_')}".strip("-")
         file = job.file(f"{words}.csv", checkpoint)
-        outputs: Any = job.trainer.predict(job.model, job.data)
+        outputs: Any = job.trainer.predict(job.model, job.loaders)
         if not outputs or any(not tree_leaves(batch) for batch in outputs):
             raise UsageError("there is nothing to write: no samples, or no output of them")
         if all(isinstance(batch, Tensor) and batch.ndim <= 2 for batch in outputs):

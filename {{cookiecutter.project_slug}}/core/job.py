@@ -19,6 +19,7 @@ from core.runs.folders import find_checkpoint
 from core.runs.processes import say
 from core.runs.record import save_results
 from core.train.batches import in_order
+from core.train.own_loaders import OwnLoaders
 from core.train.scores import StageScores
 
 
@@ -37,6 +38,11 @@ class Job:
     def folder(self) -> Path | None:
         """The run's; None if nothing is to be written."""
         return self.options.run_folder
+
+    @property
+    def loaders(self) -> Any:
+        """What the trainer takes: the data, or None where the network's own loaders are used."""
+        return None if self.options.has_loaders else self.data
 
     def file(self, name: str, checkpoint: Path) -> Path:
         """Where results go: `metrics.json`, or `metrics-last-dataset=other.json`."""
@@ -92,6 +98,8 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
     part = {"validate": "val", "test": "test", "predict": "predict"}.get(job.command)
     if part and job.data.part(part) is None:
         hint = "set --val_fraction or --test_fraction"
+        if isinstance(job.data.parts, OwnLoaders):
+            hint = f"give {job.data.parts.name} a {part}_dataloader"
         raise UsageError(f"there is no data to {job.command}; {hint}")
     if job.command == "test" and not job.data.parts.has_target("test"):
         raise UsageError("the test part holds no target; type python main.py predict")
@@ -102,7 +110,7 @@ def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
     """Measures the weights of a run, see `use`, with a method of the trainer; keeps the results."""
     checkpoint = use(job, **which)
     with lightning.refused():
-        found = with_(job.model, job.data, verbose=False)
+        found = with_(job.model, job.loaders, verbose=False)
     results = {"checkpoint": checkpoint.name} | merged(found)
     job.report(results, job.file("metrics.json", checkpoint))
 

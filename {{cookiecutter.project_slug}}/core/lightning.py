@@ -182,6 +182,17 @@ def check_takes_several(trainer: pl.Trainer, split: str) -> None:
         raise UsageError(f"there are several {split} sets; give {name} dataloader_idx=0, too")
 
 
+def unwatched(loader: Any) -> Any:
+    """A loader that Lightning can change to predict: lightning_fabric/utilities/data.py.
+
+    Of one that it watched being made, `DataLoader(dataset, 8)`, it would pass the 8 twice.
+    """
+    held = getattr(loader, "__dict__", {})
+    for name in [name for name in held if name.startswith("__pl_saved")]:
+        del held[name]
+    return loader
+
+
 @contextlib.contextmanager
 def refused(*more: type[Exception], title: str = "trainer") -> Iterator[None]:
     """Tells in a line what Lightning refuses: lightning_fabric/utilities/exceptions.py.

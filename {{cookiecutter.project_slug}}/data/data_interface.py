@@ -55,7 +55,7 @@ class DInterface(pl.LightningDataModule):
 
     Args:
         dataset: File in data/, such as digits; digits:Digits picks one of its classes or
-            functions. From Python also the class, or a Dataset.
+            functions. From Python also the class, or a Dataset. null for the network's own loaders.
         data_args: Arguments of the dataset's constructor.
         batch_size: Samples per step on each device.
         num_workers: Processes that load batches; 0 loads in the training process. By default none
@@ -74,7 +74,7 @@ class DInterface(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str | type[Dataset[Any]] | Dataset[Any],
+        dataset: str | type[Dataset[Any]] | Dataset[Any] | pl.LightningModule,
         data_args: dict[str, Any] | None = None,
         batch_size: int = 64,
         num_workers: int | None = None,
@@ -111,6 +111,8 @@ class DInterface(pl.LightningDataModule):
         self.parts: Any = None
         if isinstance(self.dataset, type) and issubclass(self.dataset, pl.LightningDataModule):
             self.parts = OwnLoaders(construct(self.dataset, arguments, "data"))
+        elif isinstance(dataset, pl.LightningModule):
+            self.parts = OwnLoaders(dataset)
         else:
             self.parts = Parts(self.dataset, arguments, fractions, split_seed, split_by)
         self.predicted = ""  # of several sets to predict, the one whose turn it is

@@ -22,14 +22,15 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
         settings: The trainer's; gets loggers, profiler and the writer of checkpoints.
     """
     lightning.check_strategy(settings.get("strategy"))
-    watched = options.values.get("monitor", "val_loss")
+    watched = options.values.get("monitor", "val_loss") or ""
     if settings.get("limit_val_batches") == 0 and watched.startswith("val_"):
         say("nothing is validated: train_loss tells the best checkpoint and when to stop early")
         options.set("monitor", "train_loss")
     if settings.get("fast_dev_run") or settings.get("barebones"):
         return None
     if options.command == "fit":
-        names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
+        names = [options.values[n] for n in ("dataset", "model_name")]
+        names = [str(name).replace(":", "-") for name in names if name is not None]
         place = settings.get("default_root_dir") or "runs", "-".join(names)
         folder = options.run_folder or make_folder(*place, **options.of("make_folder"))
         claim(folder)

@@ -23,7 +23,7 @@ class Watch(pl.Callback):
     def __init__(self, options: Options) -> None:
         self.options, self.monitor = options, options.values.get("monitor", "val_loss") or ""
         words = (word.partition("=")[0] for word in options.arguments)
-        self.is_chosen = self.monitor != "val_loss" or "--monitor" in words
+        self.is_chosen = self.monitor not in ("val_loss", "train_loss") or "--monitor" in words
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells of a plateau that can never be reached."""

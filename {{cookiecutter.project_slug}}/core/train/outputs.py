@@ -1,5 +1,7 @@
 """What the outputs of a network are written as."""
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,38 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, Subset
 
+from core import lightning
 from core.errors import UsageError
+from core.runs.processes import say
 from core.train.batches import base
+from core.train.build import can_take
+
+
+def predict_inputs(model: pl.LightningModule) -> None:
+    """Has Lightning's `predict_step` call forward with its inputs alone, not the whole batch."""
+    if lightning.has_step(model, "predict_step"):
+        return
+    takes = [p for p in inspect.signature(model.forward).parameters.values() if p.kind < 2]
+    names = [p.name for p in takes if p.default is p.empty]
+
+    def inputs_of(batch: Any) -> Any:
+        if isinstance(batch, Mapping) and {*names} <= {*batch}:
+            return {name: batch[name] for name in names}
+        is_tuple = isinstance(batch, tuple | list)
+        return tuple(batch[: len(names) or -1]) if is_tuple else (batch,)
+
+    def predict_step(batch: Any, *place: Any) -> Any:
+        if not asked:
+            with torch.random.fork_rng():
+                asked.append(can_take(model, (batch,)))
+            if not asked[0]:
+                text = f"{type(model).__name__} has no predict_step: its forward is given"
+                say(f"{text} {', '.join(names) or 'all but the last item'} of each batch")
+        inputs = (batch,) if asked[0] else inputs_of(batch)
+        return model(**inputs) if isinstance(inputs, dict) else model(*inputs)
+
+    asked: list[bool] = []  # whether it takes the whole batch
+    model.predict_step = predict_step  # type: ignore[method-assign]
 
 
 def picture_of(output: Any, task: str | None) -> Tensor | None:
@@ -31,6 +63,8 @@ def names_of(data: Any, trainer: pl.Trainer, count: int) -> list[str] | range:
         UsageError: There are not as many as samples.
     """
     (part,) = data.sets("predict").values()
+    if data.trainer is None:  # the loaders are the network's own
+        part = getattr(trainer.predict_dataloaders, "dataset", part)
     if isinstance(part, IterableDataset):
         return range(count)
     is_part = count < len(part) and trainer.limit_predict_batches != 1.0

@@ -1,5 +1,7 @@
-"""Loaders that are used as they are: of a LightningDataModule that was dropped in."""
+"""Loaders that are used as they are: a LightningDataModule's, or a LightningModule's own."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,13 +19,29 @@ class OwnLoaders:
     """Has the methods of `Parts`, and what it knows from the loaders of another.
 
     Args:
-        source: Whose loaders they are.
+        source: Whose loaders they are. What is a LightningModule is asked by Lightning alone, once
+            it is set up.
     """
 
-    def __init__(self, source: pl.LightningDataModule) -> None:
+    def __init__(self, source: pl.LightningDataModule | pl.LightningModule) -> None:
+        self.is_network = isinstance(source, pl.LightningModule)
         self.source, self.name = source, type(source).__name__
         self._made: dict[str, Any] = {}
         self._is_ready: set[str] = set()  # for these stages
+        for split in ("val", "predict") if self.is_network else ():
+            if own := self._own(split):
+                asked = getattr(source, f"{own[0]}_dataloader")
+                setattr(source, f"{split}_dataloader", functools.partial(self._ask, own[0], asked))
+
+    def _ask(self, split: str, asked: Callable[[], Any]) -> Any:
+        """A network's loader; outside of training it is set up as for that, or the test."""
+        trainer: Any = self.source.trainer
+        if trainer.validating or (trainer.predicting and split == "test"):
+            self.source.setup(_STAGES[split])
+        loader = asked()
+        if trainer.predicting and isinstance(loader, dict | list | tuple):
+            raise UsageError(f"{self.name}.{split}_dataloader returns several loaders; return one")
+        return lightning.unwatched(loader) if trainer.predicting else loader
 
     def loader(self, split: str) -> Any:
         """The loader of a part, of several by name; an empty list if there is none.
@@ -34,10 +52,13 @@ class OwnLoaders:
             self._made[split] = self._make(split)
         return self._made[split]
 
-    def _make(self, split: str) -> Any:
+    def _own(self, split: str) -> list[str]:
+        """The splits whose loader is that of a split, the likeliest first."""
         splits = [split, *["test"] * (split == "predict")]
-        own = [s for s in splits if lightning.has_step(self.source, f"{s}_dataloader")]
-        if not own:
+        return [s for s in splits if lightning.has_step(self.source, f"{s}_dataloader")]
+
+    def _make(self, split: str) -> Any:
+        if not (own := self._own(split)):
             return []
         if (stage := _STAGES[own[0]]) not in self._is_ready:
             self._is_ready.add(stage)
@@ -50,7 +71,12 @@ class OwnLoaders:
         return [] if made is None else made
 
     def part(self, split: str) -> Any:
-        """The dataset of a part's loader; of several by name; None if there is none."""
+        """The dataset of a part's loader; of several by name; None if there is none.
+
+        Of a LightningModule what makes the loader.
+        """
+        if self.is_network:
+            return next((getattr(self.source, f"{s}_dataloader") for s in self._own(split)), None)
         loader = self.loader(split)
         if isinstance(loader, dict):
             return {name: getattr(one, "dataset", one) for name, one in loader.items()}
@@ -67,7 +93,8 @@ class OwnLoaders:
 
     def download(self) -> None:
         """Has it prepare its data."""
-        self.source.prepare_data()
+        if not self.is_network:
+            self.source.prepare_data()
 
     def has_target(self, split: str) -> bool:
         """Of its batches it knows best."""
@@ -78,6 +105,9 @@ class OwnLoaders:
 
     def told(self) -> str:
         """Whose loaders they are, and the names of several."""
+        if self.is_network:
+            hint = "they may go on in another order on resume; --dataset NAME takes other data"
+            return f"the loaders are those of {self.name} itself, as no --dataset is typed: {hint}"
         named = {s: [*made] for s, made in self._made.items() if isinstance(made, dict)}
         text = "".join(
             f"; {s} sets: {', '.join(n)} ({s}_loss is of the first)" for s, n in named.items()
