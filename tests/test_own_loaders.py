@@ -93,7 +93,21 @@ BARE = """
         def train_dataloader(self):
             return DataLoader(TensorDataset(torch.ones(32, 4)), batch_size=8)
     """
+# The rate follows what nobody logs.
+PLATEAU = """
+    from model.whole import Whole
+    from torch.optim import SGD
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+
+    class Plateau(Whole):
+        def configure_optimizers(self):
+            optimizer = SGD(self.parameters(), 0.1)
+            schedule = {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "valid_loss"}
+            return {"optimizer": optimizer, "lr_scheduler": schedule}
+    """
 QUICK = ("--enable_progress_bar", "false", "--enable_model_summary", "false", "--max_epochs")
+MODULES = {"whole": WHOLE, "child": CHILD, "bare": BARE, "plateau": PLATEAU}
 TOLD = "the loaders are those of {} itself, as no --dataset is typed"
 
 
@@ -101,7 +115,7 @@ TOLD = "the loaders are those of {} itself, as no --dataset is typed"
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("own") / "project"
     shutil.copytree(TEMPLATE, folder)
-    for name, text in {"whole": WHOLE, "child": CHILD, "bare": BARE}.items():
+    for name, text in MODULES.items():
         (folder / f"model/{name}.py").write_text(textwrap.dedent(text))
     return Project(folder)
 
@@ -170,6 +184,11 @@ class TestNothingTyped:
         assert len([*project.of("bare").glob("checkpoints/epoch=0.ckpt")]) == 1
         told = "there is no data to test; give Bare a test_dataloader"
         assert told in project.run("test", "bare", code=2)
+
+    def test_a_plateau_of_what_is_not_logged(self, project: Project) -> None:
+        told = "Plateau.configure_optimizers has a plateau of valid_loss, which is not logged"
+        shown = project.run("--model_name", "plateau", *QUICK, 1, code=2)
+        assert f"{told}; logged in validation: val_loss" in shown
 
 
 @pytest.mark.slow

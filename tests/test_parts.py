@@ -92,6 +92,51 @@ class TestNames:
             assert first(dataset, "test") == 200
         assert sizes(alike) == [72, 8, 80] and first(alike, "test") == 200
 
+    @pytest.mark.parametrize("flag", ["val", "valid", "is_val", "is_valid", "validation"])
+    def test_flags_of_validation(self, flag: str) -> None:
+        """The test is then a part of training."""
+        space: dict[str, Any] = {"Own": Own, "__name__": __name__}
+        exec(f"def made({flag}=False): return Own(100, 10) if {flag} else Own(0, 80)", space)
+        assert sizes(space["made"]) == [72, 10, 8] and first(space["made"], "val") == 100
+
+    @pytest.mark.parametrize("flag", ["evaluate", "eval", "is_eval", "testing", "is_testing"])
+    def test_flags_of_evaluation(self, flag: str) -> None:
+        """Nothing says that it may be looked at before the end: it tests."""
+        space: dict[str, Any] = {"Own": Own, "__name__": __name__}
+        exec(f"def made({flag}=False): return Own(200, 20) if {flag} else Own(0, 80)", space)
+        assert sizes(space["made"]) == [72, 8, 20] and first(space["made"], "test") == 200
+
+    def test_flags_of_both(self) -> None:
+        def both(val: bool = False, test: bool = False) -> Own:
+            return Own(100, 10) if val else Own(200, 20) if test else Own(0, 80)
+
+        def three(train: bool = True, val: bool = False) -> Own:
+            return Own(0, 80) if train else Own(100, 10) if val else Own(200, 20)
+
+        assert sizes(both) == sizes(three) == [80, 10, 20]
+
+    def test_a_number_is_no_flag(self) -> None:
+        def dataset(val: float = 0.1, test: int = 3) -> Own:
+            assert (val, test) == (0.1, 3)
+            return Own(0, 80)
+
+        assert sizes(dataset) == [64, 8, 8]
+
+    def test_a_flag_that_is_typed(self) -> None:
+        def dataset(val: bool = False) -> Own:
+            return Own(100, 40) if val else Own(0, 80)
+
+        assert sizes(dataset, data_args={"val": True}) == [32, 4, 4]
+
+    @pytest.mark.parametrize("flag", ["evaluate", "val"])
+    def test_a_flag_that_ends_augmentation(self, flag: str) -> None:
+        space: dict[str, Any] = {"Own": Own, "__name__": __name__}
+        exec(f"def made({flag}=False): return Own(0, 80, noise=not {flag})", space)
+        data = made(space["made"])
+        assert [len(data.part(split)) for split in ("train", "val", "test")] == [64, 8, 8]
+        assert all(data.part(s)[i][0] % 1 == 0 for i in range(8) for s in ("val", "test"))
+        assert any(data.part("train")[i][0] % 1 != 0 for i in range(64))
+
     def test_a_flag_that_augments(self) -> None:
         """Validation and test are parts of the same data, without noise."""
 

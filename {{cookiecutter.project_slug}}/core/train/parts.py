@@ -29,8 +29,12 @@ _NAMES = {
     "predict": ("predict",),
 }
 _ASKED = ("split", "mode", "phase", "subset", "partition")
-_FLAGS = ("train", "is_train", "is_training", "training")  # True for the training part
-_INVERSE = ("test", "is_test")  # True for the test part
+_FLAGS = {  # True for a part
+    **dict.fromkeys(("train", "is_train", "is_training", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "is_val", "is_valid", "is_validation"), "val"),
+    **dict.fromkeys(("test", "testing", "is_test", "is_testing"), "test"),
+    **dict.fromkeys(("eval", "evaluate", "evaluation", "is_eval"), "test"),
+}
 _SWITCHES = ("augment", "augmentation", "data_augmentation", "use_augmentation")
 _PUBLISHED = {
     "labels": ("labels", "targets", "y"),
@@ -63,13 +67,16 @@ class Parts:
         self.takes, found = parameters(dataset), inspect.signature(dataset).parameters
         asking = [n for n in (*_ASKED, *found) if n in found and self._asks(found[n])]
         self.asked = asking[0] if asking else None
-        flags = [n for n in (*_FLAGS, *_INVERSE) if n in self.takes]
-        self.flag = flags[0] if flags and not self.asked else None
-        self.switches = [n for n in _SWITCHES if n in self.takes]
-        self.switches += [n for n in flags if n in _FLAGS[1:] and self.asked]
+        flags = {n: s for n, s in _FLAGS.items() if n in self.takes and _is_switch(found.get(n))}
+        self.flags = {n: s for n, s in flags.items() if not self.asked and n not in self.arguments}
+        # What switches augmentation, and the value that does outside of training.
+        self.switches = {n: False for n in _SWITCHES if n in self.takes}
+        if self.asked:
+            self.switches |= {n: False for n, s in flags.items() if s == "train" != n}
         self.reasons: dict[str, str] = {}  # why there is no such part
         self._own: dict[tuple[str, bool], Any] = {}  # a set, or several by name
         self._parts: dict[str, Any] = {}
+        self._is_understood = False  # the flag
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
 
     def _asks(self, parameter: inspect.Parameter) -> bool:
@@ -200,26 +207,31 @@ class Parts:
 
     def _understand_flag(self) -> None:
         """Tells a flag that switches augmentation from one that asks for another part."""
-        flag = self.flag
-        if flag is None or flag == "train" or flag in (*_INVERSE, *self.arguments):
+        if len(self.flags) != 1 or self._is_understood:
             return
-        made = [
-            construct(self.dataset, self.arguments | {flag: value}, "data")
-            for value in (True, False)
-        ]
-        if _is_same(made[0], made[1], alike=True):
-            self.switches.append(flag)
-            self.flag = None
-        else:
-            self._own |= {("train", False): made[0], ("test", False): made[1]}
-            self._own |= {("train", True): made[0]} if self.switches == [] else {}
+        self._is_understood = True
+        [(flag, split)] = self.flags.items()
+        if flag in ("train", "test", "is_test"):
+            return
+        other = "test" if split == "train" else split
+        with contextlib.suppress(Exception):  # no such part: which is told where it is asked for
+            made = {
+                part: construct(self.dataset, self.arguments | {flag: part == split}, "data")
+                for part in ("train", other)
+            }
+            if _is_same(made["train"], made[other], alike=True):
+                self.switches[flag], self.flags = split != "train", {}
+            elif all(one is first_of(one) and len(one) for one in made.values()):
+                self._own |= {(part, False): one for part, one in made.items()}
+                self._own |= {} if self.switches else {("train", True): made["train"]}
 
     def _find(self, split: str, augment: bool = False, download: bool = False) -> Any:
         is_known = self.asked not in (None, *self.arguments)
-        is_known |= self.flag not in (None, *self.arguments) and split == "test"
+        told = {*self.flags.values()}
+        is_known |= split in told or (split == "test" and "train" in told)
         if split != "train" and not is_known:
             return None
-        given = self.arguments | {n: False for n in self.switches if not augment}
+        given = self.arguments | ({} if augment else self.switches)
         given |= {"download": download} if "download" in self.takes else {}
         names = self._names_of(split) if self.asked not in self.arguments else [split]
         further = [n for n in self._typed() if n.startswith((*(f"{m}_" for m in _NAMES[split]),))]
@@ -231,8 +243,7 @@ class Parts:
         for name in names:
             if refusal and not (isinstance(refusal, OSError) or self._names(name, anywhere=True)):
                 continue  # it knows no such word
-            is_on = split == ("test" if self.flag in _INVERSE else "train")
-            facts = {str(self.asked): name, str(self.flag): is_on}
+            facts = {str(self.asked): name} | {n: s == split for n, s in self.flags.items()}
             try:
                 made = construct(self.dataset, offer(self.takes, given, facts), "data")
                 sets = sets_of(made)
@@ -283,6 +294,14 @@ def sets_of(part: Any) -> dict[str, Any]:
 def first_of(part: Any) -> Any:
     """The first of several sets, which is the one that a metric without its name is of."""
     return next(iter(sets_of(part).values()), None)
+
+
+def _is_switch(parameter: inspect.Parameter | None) -> bool:
+    """Whether it is True or False: `val=0.1` is something else."""
+    if parameter is None or isinstance(parameter.default, bool):
+        return True
+    is_open = parameter.default in (None, parameter.empty)
+    return is_open and (parameter.annotation is parameter.empty or "bool" in str(parameter))
 
 
 def _size(part: Any) -> str:
