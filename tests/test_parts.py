@@ -1,12 +1,12 @@
 """The parts of a dataset, as people's constructors have them, and what is random in them."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 from core.errors import UsageError
 from core.train.batches import Shared
@@ -311,3 +311,56 @@ def test_a_stream_is_shared_out(kind: Any, workers: int) -> None:
         assert sorted(map(int, seen)) == [*range(30)]
     else:
         assert len({*map(int, seen)}) == len(seen) == 30
+
+
+class TestLabels:
+    """A test part of a competition, whose labels say no more than that there are none."""
+
+    @pytest.mark.parametrize("blank", [-1, float("nan"), "?", "", None])
+    def test_there_are_none(self, blank: Any) -> None:
+        class Items(Dataset[Any]):
+            def __init__(self, split: str = "train") -> None:
+                self.size = {"train": 50, "test": 30}[split]
+                self.labels = [*map(str, range(5))] if isinstance(blank, str) else [*range(-1, 4)]
+                self.is_test = split == "test"
+
+            def __len__(self) -> int:
+                return self.size
+
+            def __getitem__(self, index: int) -> Any:
+                label = blank if self.is_test else self.labels[index % 5]
+                return torch.ones(3), label, f"{index}.png"
+
+        data = made(Items)
+        assert not data.parts.has_target("test") and data.parts.has_target("val")
+
+    def test_there_are_some(self) -> None:
+        """Minus one may be a value, too: of a class, or where training has nothing else."""
+
+        def dataset(split: str = "train") -> Any:
+            size = {"train": 40, "test": 20}[split]
+            y = torch.arange(size) % 3 - 1
+            return TensorDataset(torch.randn(size, 2), y)
+
+        assert made(dataset).parts.has_target("test")
+        same = TensorDataset(torch.randn(40, 2), torch.full((40,), -1))
+        assert made(same).parts.has_target("test")
+
+
+def test_a_collate_fn_that_draws() -> None:
+    """In evaluation it is a function of the batch's samples, in training of the place."""
+
+    class Drawn(Own):
+        def collate_fn(self, items: Any) -> Any:
+            torch.rand(len(items))
+            return torch.stack([item[0] for item in items]), torch.rand(len(items))
+
+    def dataset(split: str = "train") -> Any:
+        return Drawn(*{"train": (0, 80), "val": (100, 10), "test": (100, 11)}[split])
+
+    def draws(split: str) -> list[float]:
+        data = DInterface(cast(Any, dataset), batch_size=4, num_workers=0)
+        torch.manual_seed(len(split))
+        return [float(v) for _, drawn in data._loaders(split) for v in drawn]
+
+    assert draws("val")[:8] == draws("test")[:8] and len({*draws("val")}) == 10

@@ -87,6 +87,8 @@ def _check(job: Job) -> None:
         check_storable(owner.hparams)
     job.data.part("test")
     say(job.data.parts.told())
+    if not job.data.parts.has_target("test"):
+        say("the test part holds no target and is not tested; type python main.py predict")
     if not job.options.has_loaders and lightning.has_step(job.model, "train_dataloader"):
         name, chosen = type(job.model).__name__, job.options.values["dataset"]
         say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
@@ -139,7 +141,6 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         results = score | {"checkpoint": path.name}
         load_weights(job.model, path)
     if not job.data.parts.has_target("test"):
-        say("the test part holds no target and is not tested; type python main.py predict")
         results |= merged(job.trainer.validate(job.model, job.loaders, verbose=False))
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
         results |= merged(job.trainer.test(job.model, job.loaders, verbose=False))

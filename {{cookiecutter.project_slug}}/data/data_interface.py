@@ -163,6 +163,7 @@ class DInterface(pl.LightningDataModule):
         that is said.
         """
         model.named.data_range = next(self.published("data_range"), None)
+        model.comparison.num_classes = next(self.published("num_classes"), None)
         model.scores.divide("val", self.sets("val"))
         found = forms_of(self.sample())
         for self.forms in [[], *([form] for form in found), found] if found else []:

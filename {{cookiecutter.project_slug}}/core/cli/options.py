@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from core.cli import facts, names, objects
-from core.cli.construct import is_plain, offer, signature
+from core.cli.construct import is_factory, is_plain, offer, signature
 from core.cli.names import suggest
 from core.cli.source import REQUIRED, Parameter, Signature, definition, literals
 from core.errors import UsageError
@@ -153,7 +153,8 @@ class Options:
         hidden = {*about.hidden}
         if section == "model":
             hidden |= self._give_way(found)
-        if section == "loss_args" and not found.is_class:  # what it compares
+        is_function = section == "loss_args" and not found.is_class
+        if is_function and not is_factory(found.parameters.values()):  # what it compares
             hidden |= {*[*found.parameters][:2]}
         if "total_steps" in found.parameters:  # in place of which OneCycleLR takes these
             hidden |= {"epochs", "steps_per_epoch"}

@@ -1,13 +1,14 @@
 """The network and the loss, chosen by name."""
 
 import functools
+import inspect
 import warnings
 from typing import Any
 
 import torch
 from torch import nn
 
-from core.cli.construct import checked, construct, load
+from core.cli.construct import checked, construct, is_factory, load
 from core.cli.names import locate
 from core.errors import UsageError
 
@@ -24,6 +25,11 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
         return chosen
     target = load(locate("loss", chosen)) if isinstance(chosen, str) else chosen
     if not isinstance(target, type):
+        if is_factory(inspect.signature(target).parameters.values()):
+            made = construct(target, arguments, "loss_args")
+            if not callable(made):
+                raise UsageError(f"--loss {chosen} takes no tensors and returns no loss")
+            return made
         return functools.partial(target, **arguments)
     lists: dict[str, Any] = {n: v for n, v in arguments.items() if isinstance(v, list)}
     if any(kind.__module__.startswith("torch.nn.modules.loss") for kind in target.__mro__):

@@ -48,6 +48,7 @@ class Comparison:
         is_known = type(loss).__module__.startswith("torch.nn") or isinstance(loss, ProbabilityLoss)
         self.is_plain = is_known and isinstance(loss, nn.modules.loss._Loss)  # compares two tensors
         self.is_checked = False
+        self.num_classes: int | None = None  # that the data tells
         self.has_classes = has_classes or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss)
         called = loss.forward if isinstance(loss, nn.Module) else loss or (lambda output: output)
         takes = inspect.signature(called).parameters.values()
@@ -121,6 +122,8 @@ class Comparison:
         with self._explained(output, target):
             loss = self.loss(output, target)
         found = {"output": output, "target": target, "loss": loss}
+        if self.title in ("BCEWithLogitsLoss", "BCELoss") and self._labels_last(output):
+            found |= {"output": output.movedim(-1, 1), "target": target.movedim(-1, 1)}
         if self.has_classes and target.ndim < output.ndim and hasattr(self.loss, "ignore_index"):
             found["size"] = self._weight(target)
         if self.loss.reduction == "none":
@@ -131,6 +134,22 @@ class Comparison:
         if self.loss.reduction == "sum":
             found["_mean"] = loss / found.setdefault("size", len(output))
         return found
+
+    def _labels_last(self, output: Tensor) -> bool:
+        """Whether the labels that are measured one by one are along the last axis, not the second.
+
+        Raises:
+            UsageError: Nothing tells.
+        """
+        if output.ndim < 3 or self.class_axis:
+            return output.ndim > 2 and self.class_axis == -1
+        fitting = [axis for axis in (1, -1) if output.shape[axis] in (1, self.num_classes)]
+        if output.ndim == 3 and len(fitting) != 1:
+            hint = "type --class_axis 1 or --class_axis -1; of one label alone return (B, 1, …)"
+            raise UsageError(
+                f"{self.name} returns {_described(output)}: which axis is that of labels? {hint}"
+            )
+        return output.ndim == 3 and fitting == [-1]
 
     def _weight(self, target: Tensor) -> Any:
         """What torch divides a mean by: the weights of all labels that are not ignored."""

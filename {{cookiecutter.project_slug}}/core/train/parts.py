@@ -18,6 +18,7 @@ from core import ROOT
 from core.cli.construct import construct, offer, parameters
 from core.cli.source import literals
 from core.errors import UsageError
+from core.train.batches import TARGETS
 from core.train.seeding import seed_at
 from core.train.splits import divide
 
@@ -76,6 +77,7 @@ class Parts:
         self.reasons: dict[str, str] = {}  # why there is no such part
         self._own: dict[tuple[str, bool], Any] = {}  # a set, or several by name
         self._parts: dict[str, Any] = {}
+        self._targets: dict[str, bool] = {}  # whether a part has some
         self._is_understood = False  # the flag
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
 
@@ -122,8 +124,10 @@ class Parts:
 
     def has_target(self, split: str) -> bool:
         """Whether the samples of a part hold as much as those that train."""
-        train = self.part("train")
-        return all(_has_target(part, train) for part in sets_of(self.part(split)).values())
+        if split not in self._targets:
+            sets, train = sets_of(self.part(split)), self.part("train")
+            self._targets[split] = all(_has_target(one, train) for one in sets.values())
+        return self._targets[split]
 
     def _build(self, split: str) -> Any:
         if split == "predict":
@@ -314,9 +318,34 @@ def _has_target(part: Any, train: Any) -> bool:
         return True
     own, other = part[0], train[0]
     if isinstance(own, Mapping) and isinstance(other, Mapping):
-        return {*other} <= {*own}
+        return {*other} <= {*own} and not (_is_blank(part) and not _is_blank(train))
     sizes = [len(item) if isinstance(item, tuple | list) else 1 for item in (own, other)]
-    return sizes[0] >= sizes[1]
+    return sizes[0] >= sizes[1] and not (_is_blank(part) and not _is_blank(train))
+
+
+def _is_blank(part: Any) -> bool:
+    """Whether some value of an item, but the first, says no more than that there is no label."""
+    items = [part[index] for index in _spread(len(part))]
+    named = [i if isinstance(i, Mapping) else dict(enumerate(i)) for i in items if not _is_one(i)]
+    rows = [{n: v for n, v in item.items() if n in TARGETS or n in (1, 2)} for item in named]
+    return any(all(_says_nothing(row.get(name)) for row in rows) for name in (rows or [{}])[0])
+
+
+def _is_one(item: Any) -> bool:
+    return not isinstance(item, Mapping | tuple | list)
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a label is -1, not a number, None or a question mark."""
+    if value is None or isinstance(value, str):
+        return str(value).strip().lower() in ("", "?", "nan", "none")
+    found = np.asarray(value)
+    return found.dtype.kind in "iuf" and bool((np.isnan(found) | (found == -1)).all())
+
+
+def _spread(size: int) -> list[int]:
+    """Twenty indices from first to last."""
+    return sorted({round(i * (size - 1) / 19) for i in range(20)})
 
 
 def _is_same(first: Any, second: Any, alike: bool = False) -> bool:
@@ -329,7 +358,7 @@ def _is_same(first: Any, second: Any, alike: bool = False) -> bool:
     size = len(first)
     if not size or size != len(second):
         return False
-    indices = sorted({round(i * (size - 1) / 19) for i in range(20)})
+    indices = _spread(size)
     is_random = alike and not _are_equal(second, second, indices[:1], (0, 1))
     is_random = is_random or (alike and not _are_equal(first, first, indices[:1], (0, 1)))
     return _are_equal(first, second, indices, (0, 0), only_last=is_random)
