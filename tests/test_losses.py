@@ -167,6 +167,35 @@ class TestTasks:
             ((output > 0.5) == target).float().mean().item(), abs=1e-5
         )
 
+    @pytest.mark.parametrize("axis", [1, -1])
+    @pytest.mark.parametrize("is_typed", [False, True])
+    def test_multilabel_of_sequences(self, axis: Any, is_typed: bool) -> None:
+        """Three labels at each of five places: each label is measured over all places."""
+        output, target = draw(40, 5, 3), labels(2, 40, 5, 3).float()
+        right = [((output[..., n] > 0) == target[..., n]).float().mean() for n in range(3)]
+        each = [f1(target[..., n], output[..., n] > 0, "binary") for n in range(3)]
+        loss = F.binary_cross_entropy_with_logits(output, target)
+        if axis == 1:
+            output, target = output.movedim(-1, 1), target.movedim(-1, 1)
+        model = MInterface(Same(), loss="bce", class_axis=axis if is_typed else None)
+        model.comparison.num_classes = None if is_typed else 3
+        step = model.step([output, target], "test")
+        model.scores.add("test", 0, step | {"size": 40})
+        results = {n.removeprefix("test_"): v.item() for n, v in model.scores.epoch("test").items()}
+        close(results, loss=loss, acc=sum(right) / 3, f1=sum(each) / 3)
+
+    def test_multilabel_of_sequences_is_told(self) -> None:
+        """A mask (B, H, W) is of one label, and no sequence of several."""
+        for shape in ((40, 5, 3), (40, 8, 8)):
+            with pytest.raises(UsageError, match="which axis is that of labels"):
+                found(draw(*shape), labels(2, *shape).float(), loss="bce")
+        output, target = draw(20, 1, 8, 8), labels(2, 20, 1, 8, 8).float()
+        right = ((output > 0) == target).float().mean()
+        assert found(output, target, loss="bce")["acc"] == pytest.approx(right.item(), abs=1e-5)
+        one = found(draw(20, 8, 1), labels(2, 20, 8, 1).float(), loss="bce")
+        right = ((draw(20, 8, 1) > 0) == labels(2, 20, 8, 1)).float().mean()
+        assert one["acc"] == pytest.approx(right.item(), abs=1e-5)
+
     def test_multilabel(self) -> None:
         output, target = draw(60, 3), labels(2, 60, 3)
         best = (output > 0).long()
@@ -215,7 +244,7 @@ class TestTasks:
         data.example(model)
         model.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
         model.validation_step([output, target], 0)
-        found = model.val_scores.epoch()["psnr"].item()
+        found = model.scores.epoch("val")["val_psnr"].item()
         error = (output - target).square().mean()
         expected = 10 * torch.log10((published or 1.0) ** 2 / error).item()
         assert found == pytest.approx(expected, abs=1e-4)
@@ -316,6 +345,32 @@ class TestLosses:
 
         step = self.of(Same(), (draw(6, 2), labels(2, 6)), loss)
         assert step["loss"] == step["a"] + step["b"]
+
+    @pytest.mark.parametrize("kind", ["function", "module", "typed"])
+    def test_what_makes_a_loss(self, kind: str) -> None:
+        """A function without tensors: it is called once, and what it returns is the loss."""
+
+        def function(scale: float = 2.0) -> Any:
+            return lambda output, target: scale * F.mse_loss(output, target)
+
+        def module() -> Any:
+            return nn.MSELoss()
+
+        def typed(scale: float) -> Any:
+            return function(scale)
+
+        makers: dict[str, Callable[..., Any]] = {"function": function, "module": module}
+        maker, arguments = makers.get(kind, typed), {"scale": 3.0} if kind == "typed" else {}
+        factor = {"function": 2.0, "module": 1.0, "typed": 3.0}[kind]
+        output, target = draw(30, 2), draw(30, 2, seed=1)
+        results = found(output, target, loss=maker, loss_args=arguments)
+        expected = factor * F.mse_loss(output, target).item()
+        assert results["loss"] == pytest.approx(expected, abs=1e-5)
+        assert ("mae" in results) is (kind == "module")
+
+    def test_what_makes_no_loss(self) -> None:
+        with pytest.raises(UsageError, match="takes no tensors and returns no loss"):
+            MInterface(Same(), loss=lambda scale=1.0: None)
 
     def test_a_value_for_each_sample(self) -> None:
         step = self.of(Same(), (draw(6, 2), labels(2, 6)), lambda o, t: o.sum(1))

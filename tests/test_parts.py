@@ -1,12 +1,12 @@
 """The parts of a dataset, as people's constructors have them, and what is random in them."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 from core.errors import UsageError
 from core.train.batches import Shared
@@ -91,6 +91,51 @@ class TestNames:
             assert sizes(dataset) == [72, 8, 20]
             assert first(dataset, "test") == 200
         assert sizes(alike) == [72, 8, 80] and first(alike, "test") == 200
+
+    @pytest.mark.parametrize("flag", ["val", "valid", "is_val", "is_valid", "validation"])
+    def test_flags_of_validation(self, flag: str) -> None:
+        """The test is then a part of training."""
+        space: dict[str, Any] = {"Own": Own, "__name__": __name__}
+        exec(f"def made({flag}=False): return Own(100, 10) if {flag} else Own(0, 80)", space)
+        assert sizes(space["made"]) == [72, 10, 8] and first(space["made"], "val") == 100
+
+    @pytest.mark.parametrize("flag", ["evaluate", "eval", "is_eval", "testing", "is_testing"])
+    def test_flags_of_evaluation(self, flag: str) -> None:
+        """Nothing says that it may be looked at before the end: it tests."""
+        space: dict[str, Any] = {"Own": Own, "__name__": __name__}
+        exec(f"def made({flag}=False): return Own(200, 20) if {flag} else Own(0, 80)", space)
+        assert sizes(space["made"]) == [72, 8, 20] and first(space["made"], "test") == 200
+
+    def test_flags_of_both(self) -> None:
+        def both(val: bool = False, test: bool = False) -> Own:
+            return Own(100, 10) if val else Own(200, 20) if test else Own(0, 80)
+
+        def three(train: bool = True, val: bool = False) -> Own:
+            return Own(0, 80) if train else Own(100, 10) if val else Own(200, 20)
+
+        assert sizes(both) == sizes(three) == [80, 10, 20]
+
+    def test_a_number_is_no_flag(self) -> None:
+        def dataset(val: float = 0.1, test: int = 3) -> Own:
+            assert (val, test) == (0.1, 3)
+            return Own(0, 80)
+
+        assert sizes(dataset) == [64, 8, 8]
+
+    def test_a_flag_that_is_typed(self) -> None:
+        def dataset(val: bool = False) -> Own:
+            return Own(100, 40) if val else Own(0, 80)
+
+        assert sizes(dataset, data_args={"val": True}) == [32, 4, 4]
+
+    @pytest.mark.parametrize("flag", ["evaluate", "val"])
+    def test_a_flag_that_ends_augmentation(self, flag: str) -> None:
+        space: dict[str, Any] = {"Own": Own, "__name__": __name__}
+        exec(f"def made({flag}=False): return Own(0, 80, noise=not {flag})", space)
+        data = made(space["made"])
+        assert [len(data.part(split)) for split in ("train", "val", "test")] == [64, 8, 8]
+        assert all(data.part(s)[i][0] % 1 == 0 for i in range(8) for s in ("val", "test"))
+        assert any(data.part("train")[i][0] % 1 != 0 for i in range(64))
 
     def test_a_flag_that_augments(self) -> None:
         """Validation and test are parts of the same data, without noise."""
@@ -266,3 +311,56 @@ def test_a_stream_is_shared_out(kind: Any, workers: int) -> None:
         assert sorted(map(int, seen)) == [*range(30)]
     else:
         assert len({*map(int, seen)}) == len(seen) == 30
+
+
+class TestLabels:
+    """A test part of a competition, whose labels say no more than that there are none."""
+
+    @pytest.mark.parametrize("blank", [-1, float("nan"), "?", "", None])
+    def test_there_are_none(self, blank: Any) -> None:
+        class Items(Dataset[Any]):
+            def __init__(self, split: str = "train") -> None:
+                self.size = {"train": 50, "test": 30}[split]
+                self.labels = [*map(str, range(5))] if isinstance(blank, str) else [*range(-1, 4)]
+                self.is_test = split == "test"
+
+            def __len__(self) -> int:
+                return self.size
+
+            def __getitem__(self, index: int) -> Any:
+                label = blank if self.is_test else self.labels[index % 5]
+                return torch.ones(3), label, f"{index}.png"
+
+        data = made(Items)
+        assert not data.parts.has_target("test") and data.parts.has_target("val")
+
+    def test_there_are_some(self) -> None:
+        """Minus one may be a value, too: of a class, or where training has nothing else."""
+
+        def dataset(split: str = "train") -> Any:
+            size = {"train": 40, "test": 20}[split]
+            y = torch.arange(size) % 3 - 1
+            return TensorDataset(torch.randn(size, 2), y)
+
+        assert made(dataset).parts.has_target("test")
+        same = TensorDataset(torch.randn(40, 2), torch.full((40,), -1))
+        assert made(same).parts.has_target("test")
+
+
+def test_a_collate_fn_that_draws() -> None:
+    """In evaluation it is a function of the batch's samples, in training of the place."""
+
+    class Drawn(Own):
+        def collate_fn(self, items: Any) -> Any:
+            torch.rand(len(items))
+            return torch.stack([item[0] for item in items]), torch.rand(len(items))
+
+    def dataset(split: str = "train") -> Any:
+        return Drawn(*{"train": (0, 80), "val": (100, 10), "test": (100, 11)}[split])
+
+    def draws(split: str) -> list[float]:
+        data = DInterface(cast(Any, dataset), batch_size=4, num_workers=0)
+        torch.manual_seed(len(split))
+        return [float(v) for _, drawn in data._loaders(split) for v in drawn]
+
+    assert draws("val")[:8] == draws("test")[:8] and len({*draws("val")}) == 10

@@ -56,35 +56,36 @@ def build(options: Options, *, seed: int = 0) -> Job:
 
     lightning.mute()
     seed_everything(seed)
-    data = DInterface(**options.of("DInterface"))
+    own = {"dataset": build_model(options)} if options.has_loaders else None
+    data = DInterface(**(own or options.of("DInterface")))
     if not int(os.environ.get("LOCAL_RANK", 0)):  # once per node
         data.prepare_data()
     data.setup(options.command)
     if options.command == "fit" and data.part("val") is None:
         options.set("trainer.limit_val_batches", 0)
-    model = build_model(options, data)
+    model = own["dataset"] if own else build_model(options, data)
     trainer = build_trainer(options, model)
     return Job(options.command, model, data, trainer, options)
 
 
-def build_model(options: Options, data: DInterface) -> pl.LightningModule:
+def build_model(options: Options, data: DInterface | None = None) -> pl.LightningModule:
     """The chosen network in an `MInterface`, or the chosen LightningModule as it is."""
     import pytorch_lightning as pl
 
     from model import MInterface
 
-    options.offer(data.published)
+    if data:
+        options.offer(data.published)
     network, settings = load(options.targets["model"]), options.of("MInterface")
     place, model_args = options.targets["model"].partition(":")[0], options.section("model")
     if not isinstance(network, type) or not issubclass(network, pl.LightningModule):
-        model = MInterface(**settings)
-    elif issubclass(network, MInterface):
-        settings = {n: v for n, v in settings.items() if n not in ("model_name", "model_args")}
-        model = construct(network, settings | model_args, "model", place)
+        model: pl.LightningModule = MInterface(**settings)
     else:
-        found: pl.LightningModule = construct(network, model_args, "model", place)
-        return found
-    model.example_input_array = data.example(model)
+        is_own = not issubclass(network, MInterface)
+        settings = {n: v for n, v in settings.items() if n not in ("model_name", "model_args")}
+        model = construct(network, model_args if is_own else settings | model_args, "model", place)
+    if data and isinstance(model, MInterface):
+        model.example_input_array = data.example(model)
     return model
 
 
@@ -140,10 +141,8 @@ def run(arguments: Sequence[str]) -> Job | None:
             gc.enable()
             job = build(options, **options.of("build")) if "job" in takes else None
             try:
-                given = {"job": job, "options": options}
-                command(
-                    **{n: given[n] for n in given if n in takes}, **options.of(command.__name__)
-                )
+                given = {n: v for n, v in (("job", job), ("options", options)) if n in takes}
+                command(**given, **options.of(command.__name__))
                 return job
             except TryAgain as request:
                 options.values |= request.changes

@@ -38,6 +38,8 @@ class Speed(pl.Callback):
         """Sets what holds for all commands, and before the loaders are made."""
         torch.set_float32_matmul_precision(self.float32_matmul_precision)
         data: Any = getattr(trainer, "datamodule", None)
+        if data is None and self.on_device:
+            raise UsageError("--on_device true: the loaders are the network's own")
         if data is not None:
             data.on_device = self.on_device
 

@@ -30,7 +30,8 @@ def export(job: Job, *, format: Literal["onnx", "torch_export"] = "onnx", **whic
     if not hasattr(job.model, "split_batch"):
         raise UsageError("export takes plain networks; a LightningModule has its own to_onnx")
     network = getattr(job.model, "net", job.model).eval()
-    part = job.data.part("test") or job.data.part("val") or job.data.part("train")
+    parts = map(job.data.sets, ("test", "val", "train"))
+    part = next(part for sets in parts for part in sets.values())
     samples = [part[index] for index in range(min(8, len(part)))]
     several, two = (_inputs(job, samples[:count]) for count in (len(samples), 2))
     with torch.no_grad():

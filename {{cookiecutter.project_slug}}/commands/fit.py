@@ -10,12 +10,13 @@ import torch
 from callbacks.time_profile import TimeProfile
 from core import lightning
 from core.errors import RunError, TryAgain, UsageError
-from core.job import Job, load_weights
+from core.job import Job, load_weights, merged
 from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
 from core.runs.record import recorded
 from core.train.build import check_last_batch
+from core.train.own_loaders import OwnLoaders
 from core.train.seeding import run_seed
 from core.train.weights import warm_start
 
@@ -58,7 +59,8 @@ def fit(
             _train(job, resume, init_from, profile)
             _finish(job, final_test)
         except Exception as error:
-            if not lightning.is_out_of_memory(error) or job.data.batch_size == 1:
+            is_own = isinstance(job.data.parts, OwnLoaders)  # whose batches are of another size
+            if is_own or not lightning.is_out_of_memory(error) or job.data.batch_size == 1:
                 raise
             size, times = job.data.batch_size // 2, job.trainer.accumulate_grad_batches * 2
             words = f"--batch_size {size} --accumulate_grad_batches {times}"
@@ -88,7 +90,9 @@ def check(job: Job) -> None:
         check_storable(owner.hparams)
     job.data.part("test")
     say(job.data.parts.told())
-    if lightning.has_step(job.model, "train_dataloader"):
+    if not job.data.parts.has_target("test"):
+        say("the test part holds no target and is not tested; type python main.py predict")
+    if not job.options.has_loaders and lightning.has_step(job.model, "train_dataloader"):
         name, chosen = type(job.model).__name__, job.options.values["dataset"]
         say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
 
@@ -113,7 +117,7 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
     try:
         with lightning.refused():
             job.trainer.fit(
-                job.model, job.data, ckpt_path=job.options.checkpoint, weights_only=True
+                job.model, job.loaders, ckpt_path=job.options.checkpoint, weights_only=True
             )
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -134,11 +138,11 @@ def _finish(job: Job, tests: bool) -> None:
         say("the test part is not looked at")
     elif not job.data.parts.has_target("test"):
         say("the test part holds no target and is not tested; type python main.py predict")
-        results |= job.trainer.validate(job.model, job.data, verbose=False)[0]
+        results |= merged(job.trainer.validate(job.model, job.loaders, verbose=False))
     elif job.data.part("test") is not None and lightning.has_step(job.model, "test_step"):
         if job.data.parts.take_heldout():
-            heldout = next(iter(job.trainer.test(job.model, job.data, verbose=False)), {})
+            heldout = merged(job.trainer.test(job.model, job.loaders, verbose=False))
             results |= {n.replace("test_", "heldout_", 1): v for n, v in heldout.items()}
             job.data.parts.take_heldout(False)
-        results |= next(iter(job.trainer.test(job.model, job.data, verbose=False)), {})
+        results |= merged(job.trainer.test(job.model, job.loaders, verbose=False))
     job.report(results, job.folder and job.folder / "metrics.json")

@@ -1,22 +1,21 @@
 """Using a run's network."""
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.data import IterableDataset, Subset
 from torchvision.io import write_png
 
 from core import lightning
 from core.errors import UsageError
 from core.job import Job, use
 from core.runs.processes import say
-from core.train.batches import file_names, in_order
+from core.train.batches import in_order
 from core.train.metrics import are_probabilities
+from core.train.outputs import names_of, picture_of, predict_inputs
 from core.train.tasks import TASKS, Task, task_of
 
 
@@ -28,16 +27,21 @@ def predict(job: Job, **which: str) -> None:
     """
     if any(change.startswith("dataset=") for change in job.options.changed):
         job.data.parts.take_whole()  # new data has no part of its own that trained
-    file = job.file("predictions.csv", use(job, **which))
+    checkpoint = use(job, **which)
     if not any(lightning.has_step(job.model, name) for name in ("predict_step", "forward")):
         raise UsageError(f"{type(job.model).__name__} has neither forward nor predict_step")
-    outputs: Any = job.trainer.predict(job.model, job.data)
-    if not outputs or any(not tree_leaves(batch) for batch in outputs):
-        raise UsageError("there is nothing to write: no samples, or no output of them")
-    if all(isinstance(batch, Tensor) and batch.ndim <= 2 for batch in outputs):
-        save_predictions(job, outputs, file)
-    else:
-        save_outputs(job, outputs, file.with_suffix(".pt"))
+    predict_inputs(job.model)
+    for name in [*job.data.sets("predict")]:
+        job.data.predicted = name
+        words = f"predictions-{name.replace('.', '_')}".strip("-")
+        file = job.file(f"{words}.csv", checkpoint)
+        outputs: Any = job.trainer.predict(job.model, job.loaders)
+        if not outputs or any(not tree_leaves(batch) for batch in outputs):
+            raise UsageError("there is nothing to write: no samples, or no output of them")
+        if all(isinstance(batch, Tensor) and batch.ndim <= 2 for batch in outputs):
+            save_predictions(job, outputs, file)
+        else:
+            save_outputs(job, outputs, file.with_suffix(".pt"))
 
 
 def save_predictions(job: Job, outputs: list[Tensor], file: Path) -> None:
@@ -49,7 +53,7 @@ def save_predictions(job: Job, outputs: list[Tensor], file: Path) -> None:
     rows = torch.stack(in_order(flat)).float()
     if not job.trainer.is_global_zero:
         return
-    names, task = _names(job, len(rows)), _task(job, outputs[0])
+    names, task = names_of(job.data, job.trainer, len(rows)), _task(job, outputs[0])
     loss = getattr(job.model, "loss", None)
     if task and (kind := TASKS[task].kind) and are_probabilities(loss, rows, kind == "multiclass"):
         rows = rows.log() if kind == "multiclass" else rows.logit()
@@ -75,10 +79,10 @@ def save_outputs(job: Job, outputs: list[Any], file: Path) -> None:
     samples = in_order(samples)
     if not job.trainer.is_global_zero:
         return
-    names = _names(job, len(samples))
+    names = names_of(job.data, job.trainer, len(samples))
     torch.save({**{n: [*v] for n, v in names.items()}, "output": samples}, file)
     say(f"Predictions in {file}")
-    pictures = [_picture(sample, _task(job, outputs[0])) for sample in samples]
+    pictures = [picture_of(sample, _task(job, outputs[0])) for sample in samples]
     if all(picture is not None for picture in pictures):
         folder = file.with_suffix("")
         folder.mkdir(exist_ok=True)
@@ -92,43 +96,6 @@ def _task(job: Job, output: Any) -> Task | None:
     """What the output of a batch is about."""
     tasks = getattr(job.model, "tasks", None)
     return task_of(tasks, output) if tasks and isinstance(output, Tensor) else None
-
-
-def _picture(output: Any, task: str | None) -> Tensor | None:
-    """Bytes (C, H, W): the class of each pixel, or a picture; None of what is neither."""
-    if not isinstance(output, Tensor) or output.ndim != 3:
-        return None
-    if task == "segmentation":
-        return output.argmax(0, keepdim=True).to(torch.uint8)
-    if task in ("binary", "multilabel") and len(output) == 1:
-        return (output > 0).to(torch.uint8) * 255
-    is_picture = task == "image" and len(output) in (1, 3)
-    return (output.clamp(0, 1) * 255).round().to(torch.uint8) if is_picture else None
-
-
-def _names(job: Job, count: int) -> dict[str, Sequence[Any]]:
-    """The file of each sample if `samples` tells, or the last value of its items; else its index.
-
-    Of a fold, both.
-
-    Raises:
-        UsageError: There are not as many as samples.
-    """
-    part = job.data.part("predict")
-    if isinstance(part, IterableDataset):
-        return {"index": range(count)}
-    is_part = count < len(part) and job.trainer.limit_predict_batches != 1.0
-    if count != len(part) and not is_part:
-        hint = "return the batch axis first"
-        raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
-    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
-    numbers = {"index": indices} if getattr(job.data.parts, "fold", None) else {}
-    if known := file_names(part, count):
-        return numbers | {"file": known}
-    item = part[0]
-    is_named = isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str)
-    named = [part[index][-1] for index in range(count)] if is_named else []
-    return numbers | {"file": named} if named else {"index": indices}
 
 
 def _predictions(rows: Tensor, task: str | None, data: Any) -> tuple[list[str], list[Any]]:

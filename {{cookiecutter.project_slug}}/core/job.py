@@ -1,7 +1,7 @@
 """What a command works with, and what several commands do with it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from core.runs.folders import find_checkpoint
 from core.runs.processes import say
 from core.runs.record import save_results
 from core.train.batches import file_names, in_order
-from core.train.scores import Scores
+from core.train.own_loaders import OwnLoaders
+from core.train.scores import StageScores
 
 
 @dataclass
@@ -37,6 +38,11 @@ class Job:
     def folder(self) -> Path | None:
         """The run's; None if nothing is to be written."""
         return self.options.run_folder
+
+    @property
+    def loaders(self) -> Any:
+        """What the trainer takes: the data, or None where the network's own loaders are used."""
+        return None if self.options.has_loaders else self.data
 
     def file(self, name: str, checkpoint: Path) -> Path:
         """Where results go: `metrics.json`, or `metrics-last-dataset=other.json`."""
@@ -63,20 +69,23 @@ class Job:
             say(f"Results in {file if self.command != 'fit' else file.parent}")
 
     def _save_outputs(self, file: Path) -> None:
-        """Keeps what the test made of each sample: `outputs.pt`.
+        """Keeps what the test made of each sample: `outputs.pt`; of several sets by name.
 
         These are `output`, `target`, `score`, called `scored_by` and None if there is none, and
         `names`, of files, if they are known.
         """
-        scores: Any = getattr(self.model, "test_scores", None)
-        kept = scores.each() if isinstance(scores, Scores) else []
-        samples = in_order([sample for batch in kept for sample in zip(*batch, strict=True)])
-        if samples and self.trainer.is_global_zero:
-            outputs, targets, found = zip(*samples, strict=True)
-            about: dict[str, Any] = {"output": [*outputs], "target": [*targets]}
-            about |= {"score": [*found], "scored_by": scores.scored_by}
-            about["names"] = file_names(self.data.part("test"), len(samples))
-            torch.save(about, file.with_suffix(".pt"))
+        scores: Any = getattr(self.model, "scores", None)
+        found: dict[str, dict[str, Any]] = {}
+        for name, one in (scores.of["test"] if isinstance(scores, StageScores) else {}).items():
+            rows = in_order([row for batch in one.each() for row in zip(*batch, strict=True)])
+            if rows:
+                outputs, targets, values = zip(*rows, strict=True)
+                found[name] = {"output": [*outputs], "target": [*targets], "score": [*values]}
+                found[name] |= {"scored_by": one.scored_by}
+                part = [*self.data.sets("test").values()][len(found) - 1]
+                found[name]["names"] = file_names(part, len(rows))
+        if found and self.trainer.is_global_zero:
+            torch.save(found.get("", found), file.with_suffix(".pt"))
 
 
 def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
@@ -96,6 +105,8 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
     part = {"validate": "val", "test": "test", "predict": "predict"}.get(job.command)
     if part and job.data.part(part) is None:
         hint = "set --val_fraction or --test_fraction"
+        if isinstance(job.data.parts, OwnLoaders):
+            hint = f"give {job.data.parts.name} a {part}_dataloader"
         raise UsageError(f"there is no data to {job.command}; {hint}")
     if job.command == "test" and not job.data.parts.has_target("test"):
         raise UsageError("the test part holds no target; type python main.py predict")
@@ -106,9 +117,14 @@ def measure(job: Job, with_: Callable[..., Any], **which: str) -> None:
     """Measures the weights of a run, see `use`, with a method of the trainer; keeps the results."""
     checkpoint = use(job, **which)
     with lightning.refused():
-        found = with_(job.model, job.data, verbose=False)
-    results = {"checkpoint": checkpoint.name} | next(iter(found), {})
+        found = with_(job.model, job.loaders, verbose=False)
+    results = {"checkpoint": checkpoint.name} | merged(found)
     job.report(results, job.file("metrics.json", checkpoint))
+
+
+def merged(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The metrics of all sets, as Lightning returns them."""
+    return {name: value for metrics in found for name, value in metrics.items()}
 
 
 def load_weights(model: torch.nn.Module, file: Path) -> None:

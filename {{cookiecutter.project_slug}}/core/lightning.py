@@ -4,6 +4,7 @@ When a release moves one, the test of its name in tests/test_lightning.py of the
 """
 
 import contextlib
+import inspect
 import logging
 import os
 import warnings
@@ -178,6 +179,26 @@ def is_out_of_memory(error: Exception) -> bool:
 def most_workers(devices: int) -> int:
     """Processes that Lightning advises to load data with: lightning_fabric/utilities/data.py."""
     return int(suggested_max_num_workers(devices))
+
+
+def check_takes_several(trainer: pl.Trainer, split: str) -> None:
+    """Refuses several loaders for a step that can't tell them apart: loops/utilities.py."""
+    step = {"val": "validation_step", "test": "test_step"}[split]
+    model = trainer.lightning_module
+    if "dataloader_idx" not in inspect.signature(getattr(model, step)).parameters:
+        name = f"{type(model).__name__}.{step}"
+        raise UsageError(f"there are several {split} sets; give {name} dataloader_idx=0, too")
+
+
+def unwatched(loader: Any) -> Any:
+    """A loader that Lightning can change to predict: lightning_fabric/utilities/data.py.
+
+    Of one that it watched being made, `DataLoader(dataset, 8)`, it would pass the 8 twice.
+    """
+    held = getattr(loader, "__dict__", {})
+    for name in [name for name in held if name.startswith("__pl_saved")]:
+        del held[name]
+    return loader
 
 
 @contextlib.contextmanager

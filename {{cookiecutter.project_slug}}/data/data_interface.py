@@ -33,7 +33,7 @@ from core.train.batches import (
 )
 from core.train.build import can_take
 from core.train.own_loaders import OwnLoaders
-from core.train.parts import Parts
+from core.train.parts import Parts, sets_of
 from core.train.seeding import seed_at
 
 _STAGES = {
@@ -55,7 +55,7 @@ class DInterface(pl.LightningDataModule):
 
     Args:
         dataset: File in data/, such as digits; digits:Digits picks one of its classes or
-            functions. From Python also the class, or a Dataset.
+            functions. From Python also the class, or a Dataset. null for the network's own loaders.
         data_args: Arguments of the dataset's constructor.
         batch_size: Samples per step on each device.
         num_workers: Processes that load batches; 0 loads in the training process. By default none
@@ -78,7 +78,7 @@ class DInterface(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str | type[Dataset[Any]] | Dataset[Any],
+        dataset: str | type[Dataset[Any]] | Dataset[Any] | pl.LightningModule,
         data_args: dict[str, Any] | None = None,
         batch_size: int = 64,
         num_workers: int | None = None,
@@ -126,10 +126,13 @@ class DInterface(pl.LightningDataModule):
             if folds:
                 raise UsageError("--folds: a LightningDataModule divides its data by itself")
             self.parts = OwnLoaders(construct(self.dataset, arguments, "data"))
+        elif isinstance(dataset, pl.LightningModule):
+            self.parts = OwnLoaders(dataset)
         else:
             chosen = (fold, folds) if folds else None
             settings = fractions, split_seed, split_by, chosen, pool
             self.parts = Parts(self.dataset, arguments, *settings)
+        self.predicted = ""  # of several sets to predict, the one whose turn it is
         self._is_prepared = False
         self.forms: list[str] = []  # other than its own in which batches are given to the network
         self._position: dict[str, int] = {}
@@ -142,15 +145,21 @@ class DInterface(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Builds the sets that a stage needs: `fit`, `validate`, `test`, `predict`; else all."""
-        if isinstance(self.parts, OwnLoaders):  # which know no stage of another command
-            for known in [stage or "fit"] if stage in (None, *_STAGES) else _STAGES:
-                self.parts.source.setup(known)
         for split in _STAGES.get(stage or "", ("train", "val", "test", "predict")):
             self.part(split)
 
     def part(self, split: str) -> Any:
-        """The set of a split (`train`, `val`, `test`, `predict`), or None if there is none."""
+        """The set of a split (`train`, `val`, `test`, `predict`), or None if there is none.
+
+        To validate, test or predict it may be several by name, `{"clean": …, "noisy": …}`.
+        """
         return self.parts.part(split)
+
+    def sets(self, split: str) -> dict[str, Any]:
+        """The sets of a split by name; a single one has the name ""."""
+        sets = sets_of(self.part(split))
+        is_one = split == "predict" and self.predicted in sets
+        return {self.predicted: sets[self.predicted]} if is_one else sets
 
     def sample(self) -> Any:
         """A batch of one sample, not augmented if there is such a one."""
@@ -171,6 +180,8 @@ class DInterface(pl.LightningDataModule):
         that is said.
         """
         model.named.data_range = next(self.published("data_range"), None)
+        model.comparison.num_classes = next(self.published("num_classes"), None)
+        model.scores.divide("val", self.sets("val"))
         found = forms_of(self.sample())
         for self.forms in [[], *([form] for form in found), found] if found else []:
             inputs, _ = model.split_batch(self.sample())
@@ -218,7 +229,8 @@ class DInterface(pl.LightningDataModule):
             return given_as(batch, [f for f in self.forms if f != "float64" or not is_double])
         is_val = trainer.validating or trainer.sanity_checking
         split = "test" if trainer.testing else "predict" if trainer.predicting else "train"
-        part = base(self.part("val" if is_val else split))
+        sets = [*self.sets("val" if is_val else split).values()]
+        part = base(sets[dataloader_idx])
         place = trainer.current_epoch, lightning.batches_begun(trainer), trainer.global_rank
         seed_at(*place, "transform")
         batch = given_as(part.transform_batch(batch.batch), self.forms)
@@ -238,26 +250,37 @@ class DInterface(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
-        return self._loader("train", shuffle=True, drop_last=self.drop_last, **self._position)
+        if isinstance(self.parts, OwnLoaders):
+            return self.parts.loader("train")
+        part, drops = self.part("train"), self.drop_last
+        return self._loader("train", part, drops, shuffle=True, **self._position)
 
     def val_dataloader(self) -> Any:
         """Batches of the validation set, in order."""
-        return self._loader("val")
+        return self._loaders("val")
 
     def test_dataloader(self) -> Any:
         """Batches of the test set, in order."""
-        return self._loader("test")
+        return self._loaders("test")
 
     def predict_dataloader(self) -> Any:
         """Batches of the set to predict, by default the test set, in order."""
-        return self._loader("predict")
+        return self._loaders("predict")
 
-    def _loader(self, split: str, drop_last: bool = False, **order: Any) -> Any:
-        part, trainer = self.part(split), self.trainer
+    def _loaders(self, split: str) -> Any:
+        """The loader of a part to evaluate, a list of those of several."""
+        sets = self.sets(split)
         if isinstance(self.parts, OwnLoaders):
-            return self.parts.loader(split)
-        if part is None:
-            return []
+            own = self.parts.loader(split)
+            loaders = [own[name] for name in sets] if isinstance(own, dict) else [own]
+        else:
+            loaders = [self._loader(split, part) for part in sets.values()]
+        if len(loaders) > 1 and self.trainer is not None:
+            lightning.check_takes_several(self.trainer, split)
+        return loaders[0] if len(loaders) == 1 else loaders
+
+    def _loader(self, split: str, part: Any, drop_last: bool = False, **order: Any) -> Any:
+        trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         collate = collate_of(part)
         options: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}

@@ -20,7 +20,7 @@ from core.train.freezing import Freezing
 from core.train.losses import Comparison, normalised
 from core.train.metrics import Named
 from core.train.optim import Optimization
-from core.train.scores import Scores
+from core.train.scores import StageScores
 from core.train.tasks import TASKS, Task, tasks_of
 
 
@@ -119,9 +119,7 @@ class MInterface(pl.LightningModule):
         facts = {"ignore_index": getattr(self.loss, "ignore_index", None)}
         self.named = Named(metrics, metric_args, facts)
         self.directions = self.named.check(self.tasks)
-        about = self.tasks, self.named, self.loss
-        self.train_scores, self.val_scores = Scores(*about), Scores(*about)
-        self.test_scores = Scores(*about, keeps=True)
+        self.scores = StageScores(self.tasks, self.named, self.loss)
         self.monitor, self.mode = monitor, mode
         self.optimization.check(lr, weight_decay, monitor)
         self._inputs = [*inspect.signature(self.net.forward).parameters.values()]
@@ -133,7 +131,14 @@ class MInterface(pl.LightningModule):
     @property
     def task(self) -> Task:
         """What the metrics measure; before there was an output, what comes first."""
-        return self.test_scores.task or self.val_scores.task or self.tasks[0]
+        return self.scores.task or self.tasks[0]
+
+    def setup(self, stage: str) -> None:
+        """Asks the data whether there are several sets."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        part = {"fit": "val", "validate": "val", "test": "test"}.get(stage)
+        if part and hasattr(data, "sets"):
+            self.scores.divide(part, data.sets(part))
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **named: Any) -> Any:
@@ -164,13 +169,13 @@ class MInterface(pl.LightningModule):
             self.log("train_loss_step", loss, batch_size=1)
         return loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Loss of one batch, a scalar."""
-        return self._measured("val", batch)
+        return self._measured("val", batch, dataloader_idx)
 
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Loss of one batch, a scalar."""
-        return self._measured("test", batch)
+        return self._measured("test", batch, dataloader_idx)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         """What the network makes of one batch: logits, values or images."""
@@ -251,15 +256,13 @@ class MInterface(pl.LightningModule):
             )
         return inputs, target
 
-    def _measured(self, stage: str, batch: Any) -> Tensor:
+    def _measured(self, stage: str, batch: Any, number: int = 0) -> Tensor:
         found = normalised(self.step(batch, stage), batch)
         loss: Tensor = found["loss"]
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.tasks[0] == "regression" and hasattr(data, "restored"):
             found |= {n: data.restored(found[n]) for n in ("output", "target") if n in found}
-        for scores in (self.train_scores, self.val_scores, self.test_scores):
-            scores.make(found.get("output"), found.get("target"))
-        getattr(self, f"{stage}_scores").add(found)
+        self.scores.add(stage, number, found)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -275,17 +278,16 @@ class MInterface(pl.LightningModule):
         self._log_epoch("test")
 
     def _log_epoch(self, stage: str) -> None:
-        for name, value in getattr(self, f"{stage}_scores").epoch().items():
-            is_shown = name == "loss" or stage != "train"
-            self.log(f"{stage}_{name}", value, prog_bar=is_shown)
+        for name, value in self.scores.epoch(stage).items():
+            self.log(name, value, prog_bar=name == "train_loss" or stage != "train")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves what the training metrics have summed up in this epoch."""
-        checkpoint["train_scores"] = self.train_scores.saved()
+        checkpoint["train_scores"] = self.scores.of["train"][""].saved()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on from it."""
-        self.train_scores.go_on_from(checkpoint.get("train_scores", []))
+        self.scores.of["train"][""].go_on_from(checkpoint.get("train_scores", []))
 
     def higher_is_better(self, metric: str) -> bool | None:
         """Whether more of a logged metric, such as val_acc, is better; None if nobody knows.
@@ -294,7 +296,8 @@ class MInterface(pl.LightningModule):
             UsageError: Nothing of this name is logged.
         """
         known = {"loss": False} | self.directions
-        names = {f"{stage}_{n}": more for stage in ("train", "val") for n, more in known.items()}
+        places = [*self.scores.places("train"), *self.scores.places("val")]
+        names = {f"{place}_{n}": more for place in places for n, more in known.items()}
         is_all = type(self) is MInterface and self.comparison.is_plain and not self._has_step
         if metric not in names and is_all:
             hint = suggest(metric, names, f"; choose one of: {', '.join(names)}")

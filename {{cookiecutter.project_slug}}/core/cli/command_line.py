@@ -44,7 +44,13 @@ def parse(arguments: list[str], owners: dict[str, str]) -> Options:
     options = Options(command, owners, arguments)
     layers = _layers(options, typed, page is not None)
     typed = [(name, value) for name, value in typed if name != "config"]
-    values = _merged([*layers, ("", {n: v for n, v in typed if n in SELECTORS})])
+    chosen = "", {n: v for n, v in typed if n in SELECTORS}
+    values = _merged([*layers, chosen])
+    origin, dataset = values.get("dataset", ("", None))
+    is_open = dataset is None or origin == layers[0][0]  # none was typed
+    if is_open and options.gives_loaders(values.get("model_name", ("", None))[1]):
+        options.has_loaders = True
+        values = _merged([*layers, (layers[0][0], {"dataset": None}), chosen])
     options.add_sections({n: values[n][1] for n in SELECTORS if n in values})
     recorded = {n: v for _, content in layers for n, v in content.items() if n in SELECTORS}
     for is_first in (True, False):  # the lists tell what further options there are
@@ -68,7 +74,7 @@ def parse(arguments: list[str], owners: dict[str, str]) -> Options:
 def _check(options: Options, recorded: dict[str, Any]) -> None:
     """Refuses what lacks an option, or gives one that an earlier run does not let be changed."""
     for name in ("model_name", "dataset"):
-        if options.values.get(name) is None:
+        if options.values.get(name) is None and not (name == "dataset" and options.has_loaders):
             raise UsageError(f"--{name} is missing; choose of: {', '.join(names.files(name))}")
     for name, parameter in own_parameters(options.targets["command"]).items():
         if parameter.default is REQUIRED and name not in options.values:

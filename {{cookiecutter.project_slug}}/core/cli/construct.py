@@ -137,6 +137,16 @@ def construct(target: Any, arguments: dict[str, Any], section: str = "", module:
     return target(*[given.pop(name) for name in first], **given)
 
 
+def is_factory(takes: Iterable[Any]) -> bool:
+    """Whether a function makes a loss: by its parameters, of which the first is no tensor."""
+    first = next(iter(takes), None)
+    if first is None:
+        return True
+    kind = getattr(first, "annotation", getattr(first, "type", None))
+    is_number = kind in (bool, float, int, str, *("bool", "float", "int", "str"))
+    return is_number or first.default not in (REQUIRED, inspect.Parameter.empty)
+
+
 def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) -> Any:
     """Calls a library with what the user chose: what it refuses is the user's to mend.
 

@@ -129,6 +129,16 @@ def derives(definition: Definition | None, bases: tuple[str, ...]) -> bool:
     )
 
 
+def has_method(found: Definition | None, name: str, bases: tuple[str, ...]) -> bool:
+    """Whether a class, or one that it derives from on the way to one of `bases`, has a method."""
+    if found is None or not isinstance(found.node, ast.ClassDef):
+        return False
+    if any(isinstance(node, ast.FunctionDef) and node.name == name for node in found.node.body):
+        return True
+    more = [base for base in found.node.bases if not found.qualified(base).startswith(bases)]
+    return any(has_method(found.resolve(base), name, bases) for base in more)
+
+
 def is_a(found: Definition | None, other: Definition | None) -> bool:
     """Whether a class is another one, or derives from it."""
     bases = [found.resolve(base) for base in getattr(found.node, "bases", [])] if found else []

@@ -17,7 +17,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from core.cli import facts, names, objects
-from core.cli.construct import is_plain, offer, signature
+from core.cli.construct import is_factory, is_plain, offer, signature
 from core.cli.names import suggest
 from core.cli.source import REQUIRED, Parameter, Signature, definition, literals
 from core.errors import UsageError
@@ -102,7 +102,8 @@ class Options:
         run_folder: The earlier run that the command is about, if it is about one.
         checkpoint: What that run goes on from, if it does.
         changed: What was given anew for it that makes a difference, as "lr=0.1".
-        idle: Options of the interface that the chosen LightningModule has no use for.
+        idle: Options of the interfaces that the chosen LightningModule has no use for.
+        has_loaders: Whether the data is what that module's own loaders give.
     """
 
     command: str
@@ -115,6 +116,7 @@ class Options:
     checkpoint: Path | None = None
     changed: list[str] = field(default_factory=list)
     idle: set[str] = field(default_factory=set)
+    has_loaders: bool = False
 
     def __post_init__(self) -> None:
         self.targets["command"] = names.locate("command", self.command)
@@ -126,6 +128,10 @@ class Options:
     def add_sections(self, chosen: dict[str, Any]) -> None:
         """Adds the options of the classes chosen by options: `{"model_name": "resnet"}`."""
         defaults = {key: p.default for key, p in self.known().items()}
+        if self.has_loaders:
+            data = next(g for g in self.groups if "dataset" in g.parameters)
+            self.idle |= data.parameters.keys() - {"dataset"}
+            data.parameters = {"dataset": data.parameters["dataset"]}
         for section, about in SECTIONS.items():
             name = chosen.get(about.chosen_by, defaults.get(about.chosen_by))
             if about.target or (name not in (None, REQUIRED) and about.chosen_by not in self.idle):
@@ -147,7 +153,8 @@ class Options:
         hidden = {*about.hidden}
         if section == "model":
             hidden |= self._give_way(found)
-        if section == "loss_args" and not found.is_class:  # what it compares
+        is_function = section == "loss_args" and not found.is_class
+        if is_function and not is_factory(found.parameters.values()):  # what it compares
             hidden |= {*[*found.parameters][:2]}
         if "total_steps" in found.parameters:  # in place of which OneCycleLR takes these
             hidden |= {"epochs", "steps_per_epoch"}
@@ -174,10 +181,20 @@ class Options:
             shared = {*own_parameters(interface.target)}
             shared = shared if network.open else shared & network.parameters.keys()
         others = {n for g in self.groups if g is not interface for n in g.parameters}
-        self.idle = {*own_parameters(interface.target)} - shared - others - {"model_name"}
+        self.idle |= {*own_parameters(interface.target)} - shared - others - {"model_name"}
         for name in self.idle & interface.parameters.keys():
             del interface.parameters[name]
         return shared
+
+    def gives_loaders(self, model_name: str | None) -> bool:
+        """Whether a network is a LightningModule, no interface, that has loaders of its own."""
+        found = definition(names.locate("model_name", model_name)) if model_name else None
+        interface = next(g.target for g in self.groups if "model_name" in g.parameters)
+        return (
+            objects.derives(found, names.LIGHTNING)
+            and not objects.is_a(found, definition(interface))
+            and objects.has_method(found, "train_dataloader", names.LIGHTNING)
+        )
 
     def section(self, name: str) -> dict[str, Any]:
         """What was set in a section, such as "model", to something else than the default."""

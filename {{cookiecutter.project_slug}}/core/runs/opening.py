@@ -46,7 +46,8 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
 
 def place(options: Options) -> tuple[str, str]:
     """The folder of all runs, and the name of one for which none is chosen."""
-    names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
+    chosen = [options.values[n] for n in ("dataset", "model_name")]
+    names = [str(name).replace(":", "-") for name in chosen if name is not None]
     return options.values.get("trainer.default_root_dir") or "runs", "-".join(names)
 
 

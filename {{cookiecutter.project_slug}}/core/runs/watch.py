@@ -23,7 +23,7 @@ class Watch(pl.Callback):
     def __init__(self, options: Options) -> None:
         self.options, self.monitor = options, options.values.get("monitor", "val_loss") or ""
         words = (word.partition("=")[0] for word in options.arguments)
-        self.is_chosen = self.monitor != "val_loss" or "--monitor" in words
+        self.is_chosen = self.monitor not in ("val_loss", "train_loss") or "--monitor" in words
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Tells of a plateau that can never be reached."""
@@ -38,6 +38,13 @@ class Watch(pl.Callback):
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks at what the first validation logged."""
+        logged = lightning.logged(trainer)
+        for config in trainer.lr_scheduler_configs:  # of a LightningModule's own
+            watched = config.monitor or ""
+            if config.reduce_on_plateau and EVALUATED.match(watched) and watched not in logged:
+                name, names = type(pl_module).__name__, ", ".join(logged) or "nothing"
+                what = f"{name}.configure_optimizers has a plateau of {watched}"
+                raise UsageError(f"{what}, which is not logged; logged in validation: {names}")
         if EVALUATED.match(self.monitor):
             self._look(trainer)
 

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import warnings
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from core.cli.construct import checked, construct, load
+from core.cli.construct import checked, construct, is_factory, load
 from core.cli.names import locate
 from core.errors import UsageError
+from core.train.own_loaders import OwnLoaders
 
 
 def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
@@ -26,6 +28,11 @@ def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
         return chosen
     target = load(locate("loss", chosen)) if isinstance(chosen, str) else chosen
     if not isinstance(target, type):
+        if is_factory(inspect.signature(target).parameters.values()):
+            made = construct(target, arguments, "loss_args")
+            if not callable(made):
+                raise UsageError(f"--loss {chosen} takes no tensors and returns no loss")
+            return made
         return functools.partial(target, **arguments)
     lists: dict[str, Any] = {n: v for n, v in arguments.items() if isinstance(v, list)}
     if any(kind.__module__.startswith("torch.nn.modules.loss") for kind in target.__mro__):
@@ -66,6 +73,8 @@ def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
 
 def check_last_batch(data: Any, network: Any, processes: int) -> None:
     """Refuses a last batch of one sample, if batch norm can make nothing of it."""
+    if isinstance(data.parts, OwnLoaders):
+        return
     part, size = data.part("train"), data.batch_size * processes
     is_single = not isinstance(part, IterableDataset) and len(part) % size == 1 and len(part) > 1
     if not is_single or data.drop_last or network.example_input_array is None:

@@ -13,6 +13,7 @@ from core.errors import UsageError
 from core.runs.processes import say
 from core.train.batches import TARGETS
 
+IGNORED = -100  # the label that torch leaves out by default
 _TRUE = (*("y_true", "true", "gt", "ground_truth", "trues"), *TARGETS)
 _PREDICTED = (
     *("y_pred", "y_hat", "preds", "pred", "input", "inputs", "logit", "logits", "probs"),
@@ -48,6 +49,7 @@ class Comparison:
         is_known = type(loss).__module__.startswith("torch.nn") or isinstance(loss, ProbabilityLoss)
         self.is_plain = is_known and isinstance(loss, nn.modules.loss._Loss)  # compares two tensors
         self.is_checked = False
+        self.num_classes: int | None = None  # that the data tells
         self.has_classes = has_classes or isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss)
         called = loss.forward if isinstance(loss, nn.Module) else loss or (lambda output: output)
         takes = inspect.signature(called).parameters.values()
@@ -121,16 +123,42 @@ class Comparison:
         with self._explained(output, target):
             loss = self.loss(output, target)
         found = {"output": output, "target": target, "loss": loss}
+        if self.title in ("BCEWithLogitsLoss", "BCELoss") and self._labels_last(output):
+            found |= {"output": output.movedim(-1, 1), "target": target.movedim(-1, 1)}
         if self.has_classes and target.ndim < output.ndim and hasattr(self.loss, "ignore_index"):
-            found["size"] = self._weight(target)
+            if target.ndim == 1 and self._is_mean_of_all():
+                found |= {"size": len(target), "_labels": target}  # counted many batches at a time
+            else:
+                found["size"] = self._weight(target)
         if self.loss.reduction == "none":
             found["loss"] = loss.sum() / found["size"] if "size" in found else loss.mean()
-        if "size" in found and (target.ndim > 1 or self.loss.ignore_index != -100):
+        if "size" in found and "_labels" not in found:
             # all of a batch may be ignored
             found["_mean"] = found["loss"].where(found["size"] > 0, 0.0)
         if self.loss.reduction == "sum":
             found["_mean"] = loss / found.setdefault("size", len(output))
         return found
+
+    def _labels_last(self, output: Tensor) -> bool:
+        """Whether the labels that are measured one by one are along the last axis, not the second.
+
+        Raises:
+            UsageError: Nothing tells.
+        """
+        if output.ndim < 3 or self.class_axis:
+            return output.ndim > 2 and self.class_axis == -1
+        fitting = [axis for axis in (1, -1) if output.shape[axis] in (1, self.num_classes)]
+        if output.ndim == 3 and len(fitting) != 1:
+            hint = "type --class_axis 1 or --class_axis -1; of one label alone return (B, 1, …)"
+            raise UsageError(
+                f"{self.name} returns {_described(output)}: which axis is that of labels? {hint}"
+            )
+        return output.ndim == 3 and fitting == [-1]
+
+    def _is_mean_of_all(self) -> bool:
+        """Whether it is the mean over all labels but those that torch ignores by default."""
+        settings = self.loss.weight is None, self.loss.reduction, self.loss.ignore_index
+        return settings == (True, "mean", IGNORED)
 
     def _weight(self, target: Tensor) -> Any:
         """What torch divides a mean by: the weights of all labels that are not ignored."""
@@ -150,6 +178,8 @@ class Comparison:
             if not _fits(target.shape, output.shape):
                 raise UsageError(self._shapes(output, target))
             return output, target.reshape(output.shape).to(output.dtype)
+        if output.ndim == 2 and target.dtype == torch.long and target.shape == output.shape[:1]:
+            return output, target  # as ever
         if target.shape == output.shape and output.ndim > 1:
             if not self.is_checked and not torch.allclose(
                 target.sum(1).float(), target.new_ones(()).float(), atol=1e-2

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
-from torch.utils.data import IterableDataset, Subset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
 from core import ROOT
 from core.cli.construct import construct, offer, parameters
 from core.cli.source import literals
 from core.errors import UsageError
+from core.train.batches import TARGETS
 from core.train.folds import Pool, classes_of, fold_of
 from core.train.seeding import seed_at
 from core.train.splits import divide
@@ -30,8 +31,12 @@ _NAMES = {
     "predict": ("predict",),
 }
 _ASKED = ("split", "mode", "phase", "subset", "partition")
-_FLAGS = ("train", "is_train", "is_training", "training")  # True for the training part
-_INVERSE = ("test", "is_test")  # True for the test part
+_FLAGS = {  # True for a part
+    **dict.fromkeys(("train", "is_train", "is_training", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "is_val", "is_valid", "is_validation"), "val"),
+    **dict.fromkeys(("test", "testing", "is_test", "is_testing"), "test"),
+    **dict.fromkeys(("eval", "evaluate", "evaluation", "is_eval"), "test"),
+}
 _SWITCHES = ("augment", "augmentation", "data_augmentation", "use_augmentation")
 _PUBLISHED = {
     "labels": ("labels", "targets", "y"),
@@ -69,13 +74,17 @@ class Parts:
         self.takes, found = parameters(dataset), inspect.signature(dataset).parameters
         asking = [n for n in (*_ASKED, *found) if n in found and self._asks(found[n])]
         self.asked = asking[0] if asking else None
-        flags = [n for n in (*_FLAGS, *_INVERSE) if n in self.takes]
-        self.flag = flags[0] if flags and not self.asked else None
-        self.switches = [n for n in _SWITCHES if n in self.takes]
-        self.switches += [n for n in flags if n in _FLAGS[1:] and self.asked]
+        flags = {n: s for n, s in _FLAGS.items() if n in self.takes and _is_switch(found.get(n))}
+        self.flags = {n: s for n, s in flags.items() if not self.asked and n not in self.arguments}
+        # What switches augmentation, and the value that does outside of training.
+        self.switches = {n: False for n in _SWITCHES if n in self.takes}
+        if self.asked:
+            self.switches |= {n: False for n, s in flags.items() if s == "train" != n}
         self.reasons: dict[str, str] = {}  # why there is no such part
-        self._own: dict[tuple[str, bool], Any] = {}
+        self._own: dict[tuple[str, bool], Any] = {}  # a set, or several by name
         self._parts: dict[str, Any] = {}
+        self._targets: dict[str, bool] = {}  # whether a part has some
+        self._is_understood = False  # the flag
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
         self._divided_by: list[str] = []  # what folds go by
 
@@ -90,7 +99,7 @@ class Parts:
         )
 
     def part(self, split: str) -> Any:
-        """The part `train`, `val`, `test` or `predict`, or None if there is none."""
+        """The part `train`, `val`, `test` or `predict`; several by name; None if there is none."""
         if split not in self._parts:
             self._parts[split] = self._build(split)
         return self._parts[split]
@@ -99,7 +108,7 @@ class Parts:
         """A part that was built, not augmented if there is such a one."""
         built = {split: part for split, part in self._parts.items() if part is not None}
         other = next((p for split, p in built.items() if split != "train"), built.get("train"))
-        return self.own("train") if other is None else other
+        return self.own("train") if other is None else first_of(other)
 
     def is_divided(self) -> bool:
         """Whether the seed of the parts has a say in them."""
@@ -114,15 +123,20 @@ class Parts:
 
     def sizes(self) -> dict[str, int]:
         """How many samples each part has that was built."""
-        built = {split: part for split, part in self._parts.items() if part is not None}
-        return {n: len(part) for n, part in built.items() if not isinstance(part, IterableDataset)}
+        sets = {split: [*sets_of(part).values()] for split, part in self._parts.items()}
+        streams = [
+            n for n, found in sets.items() if any(isinstance(f, IterableDataset) for f in found)
+        ]
+        return {n: sum(map(len, found)) for n, found in sets.items() if n not in streams}
 
     def told(self) -> str:
         """How many samples each part has, and where it comes from."""
         lines = []
         for split, part in self._parts.items():
-            size = "is a stream" if isinstance(part, IterableDataset) else "none"
-            size = size if part is None or size != "none" else f"{len(part)}"
+            sizes = [f"{name} {_size(one)}".strip() for name, one in sets_of(part).items()]
+            size = " and ".join(sizes) or "none"
+            if len(sizes) > 1:
+                size += f" ({split}_loss is of the first)"
             is_cut = isinstance(part, Subset) and split != "train"
             origin = f" ({self.fractions[split]:g} of train)" if is_cut else ""
             if self.fold and split == "test":
@@ -136,14 +150,10 @@ class Parts:
 
     def has_target(self, split: str) -> bool:
         """Whether the samples of a part hold as much as those that train."""
-        part, train = self.part(split), self.part("train")
-        if part is None or isinstance(part, IterableDataset) or isinstance(train, IterableDataset):
-            return True
-        own, other = part[0], train[0]
-        if isinstance(own, Mapping) and isinstance(other, Mapping):
-            return {*other} <= {*own}
-        sizes = [len(item) if isinstance(item, tuple | list) else 1 for item in (own, other)]
-        return sizes[0] >= sizes[1]
+        if split not in self._targets:
+            sets, train = sets_of(self.part(split)), self.part("train")
+            self._targets[split] = all(_has_target(one, train) for one in sets.values())
+        return self._targets[split]
 
     def _build(self, split: str) -> Any:
         if split == "predict":
@@ -177,7 +187,8 @@ class Parts:
         others = [split for split in ("val", "test") if self._distinct(split) is not None]
         if not others:
             raise UsageError("--pool true: the dataset has no val or test part of its own to join")
-        return Pool([whole, *(self.own(split, augment) for split in others)])
+        joined = [one for split in others for one in sets_of(self.own(split, augment)).values()]
+        return Pool([whole, *joined])
 
     def _folded(self, whole: Any, missing: Mapping[str, float]) -> dict[str, list[int]]:
         """The fold tests; of the rest a fraction validates, if the dataset has no part for it."""
@@ -215,7 +226,8 @@ class Parts:
         if split not in self._checked:
             self._checked[split] = own = self.own(split)
             for name in ("train", "test") if split == "val" else ("train",):
-                if own is not None and _is_same(own, self.own(name), alike=True):
+                other = first_of(self.own(name))
+                if own is not None and _is_same(first_of(own), other, alike=True):
                     self.reasons[split] = f"the dataset gives the same data for {split} and {name}"
                     self._checked[split] = None
                     break
@@ -280,41 +292,54 @@ class Parts:
 
     def _understand_flag(self) -> None:
         """Tells a flag that switches augmentation from one that asks for another part."""
-        flag = self.flag
-        if flag is None or flag == "train" or flag in (*_INVERSE, *self.arguments):
+        if len(self.flags) != 1 or self._is_understood:
             return
-        made = [
-            construct(self.dataset, self.arguments | {flag: value}, "data")
-            for value in (True, False)
-        ]
-        if _is_same(made[0], made[1], alike=True):
-            self.switches.append(flag)
-            self.flag = None
-        else:
-            self._own |= {("train", False): made[0], ("test", False): made[1]}
-            self._own |= {("train", True): made[0]} if self.switches == [] else {}
+        self._is_understood = True
+        [(flag, split)] = self.flags.items()
+        if flag in ("train", "test", "is_test"):
+            return
+        other = "test" if split == "train" else split
+        with contextlib.suppress(Exception):  # no such part: which is told where it is asked for
+            made = {
+                part: construct(self.dataset, self.arguments | {flag: part == split}, "data")
+                for part in ("train", other)
+            }
+            if _is_same(made["train"], made[other], alike=True):
+                self.switches[flag], self.flags = split != "train", {}
+            elif all(one is first_of(one) and len(one) for one in made.values()):
+                self._own |= {(part, False): one for part, one in made.items()}
+                self._own |= {} if self.switches else {("train", True): made["train"]}
 
     def _find(self, split: str, augment: bool = False, download: bool = False) -> Any:
         is_known = self.asked not in (None, *self.arguments)
-        is_known |= self.flag not in (None, *self.arguments) and split == "test"
+        told = {*self.flags.values()}
+        is_known |= split in told or (split == "test" and "train" in told)
         if split != "train" and not is_known:
             return None
-        given = self.arguments | {n: False for n in self.switches if not augment}
+        given = self.arguments | ({} if augment else self.switches)
         given |= {"download": download} if "download" in self.takes else {}
         names = self._names_of(split) if self.asked not in self.arguments else [split]
+        further = [n for n in self._typed() if n.startswith((*(f"{m}_" for m in _NAMES[split]),))]
+        if further and split != "train" and self.asked not in self.arguments:
+            both = [n for n in names if n in self._typed()] + further  # val, val_noisy
+            asked = {n: offer(self.takes, given, {str(self.asked): n}) for n in both}
+            return {n: construct(self.dataset, takes, "data") for n, takes in asked.items()}
         refusal: Exception | None = None
         for name in names:
             if refusal and not (isinstance(refusal, OSError) or self._names(name, anywhere=True)):
                 continue  # it knows no such word
-            is_on = split == ("test" if self.flag in _INVERSE else "train")
-            facts = {str(self.asked): name, str(self.flag): is_on}
+            facts = {str(self.asked): name} | {n: s == split for n, s in self.flags.items()}
             try:
                 made = construct(self.dataset, offer(self.takes, given, facts), "data")
-                if not isinstance(made, IterableDataset) and not len(made):
+                sets = sets_of(made)
+                if split == "train" and made is not first_of(made):
+                    hint = "return one, such as torch.utils.data.ConcatDataset of them"
+                    raise UsageError(f"the dataset gives {len(sets)} sets to train; {hint}")
+                if not all(isinstance(s, IterableDataset) or len(s) for s in sets.values()):
                     if split == "train":
                         raise UsageError("the dataset has 0 samples: nothing is left to train")
                     raise ValueError("it is empty")
-                return made
+                return made if made is first_of(made) else sets
             except UsageError:
                 raise
             except Exception as error:  # it does not know this part
@@ -331,13 +356,77 @@ class Parts:
 
     def _names_of(self, split: str) -> list[str]:
         """What the constructor may call a part; none if its type tells that it has none."""
-        names = _NAMES[split]
-        try:
+        known = self._typed()
+        return [name for name in _NAMES[split] if name in known or not known]
+
+    def _typed(self) -> list[str]:
+        """The names of parts in the type of the parameter that asks for one."""
+        with contextlib.suppress(KeyError, NameError):  # no such parameter, or type
             takes = inspect.signature(self.dataset, eval_str=True).parameters
-            known = {*literals(takes[str(self.asked)].annotation)}
-        except (KeyError, NameError):  # no such parameter, or a type that is not imported
-            known = set()
-        return [name for name in names if name in known or not known]
+            return [n for n in literals(takes[str(self.asked)].annotation) if isinstance(n, str)]
+        return []
+
+
+def sets_of(part: Any) -> dict[str, Any]:
+    """The sets of a part by name: those of a mapping, of a list by number; a single one as ""."""
+    if isinstance(part, dict) and part and all(isinstance(name, str) for name in part):
+        return part
+    if isinstance(part, list | tuple) and part and all(isinstance(s, Dataset) for s in part):
+        return {str(number): one for number, one in enumerate(part)}
+    return {} if part is None else {"": part}
+
+
+def first_of(part: Any) -> Any:
+    """The first of several sets, which is the one that a metric without its name is of."""
+    return next(iter(sets_of(part).values()), None)
+
+
+def _is_switch(parameter: inspect.Parameter | None) -> bool:
+    """Whether it is True or False: `val=0.1` is something else."""
+    if parameter is None or isinstance(parameter.default, bool):
+        return True
+    is_open = parameter.default in (None, parameter.empty)
+    return is_open and (parameter.annotation is parameter.empty or "bool" in str(parameter))
+
+
+def _size(part: Any) -> str:
+    return "is a stream" if isinstance(part, IterableDataset) else str(len(part))
+
+
+def _has_target(part: Any, train: Any) -> bool:
+    """Whether the samples of a set hold as much as those that train."""
+    if isinstance(part, IterableDataset) or isinstance(train, IterableDataset):
+        return True
+    own, other = part[0], train[0]
+    if isinstance(own, Mapping) and isinstance(other, Mapping):
+        return {*other} <= {*own} and not (_is_blank(part) and not _is_blank(train))
+    sizes = [len(item) if isinstance(item, tuple | list) else 1 for item in (own, other)]
+    return sizes[0] >= sizes[1] and not (_is_blank(part) and not _is_blank(train))
+
+
+def _is_blank(part: Any) -> bool:
+    """Whether some value of an item, but the first, says no more than that there is no label."""
+    items = [part[index] for index in _spread(len(part))]
+    named = [i if isinstance(i, Mapping) else dict(enumerate(i)) for i in items if not _is_one(i)]
+    rows = [{n: v for n, v in item.items() if n in TARGETS or n in (1, 2)} for item in named]
+    return any(all(_says_nothing(row.get(name)) for row in rows) for name in (rows or [{}])[0])
+
+
+def _is_one(item: Any) -> bool:
+    return not isinstance(item, Mapping | tuple | list)
+
+
+def _says_nothing(value: Any) -> bool:
+    """Whether a label is -1, not a number, None or a question mark."""
+    if value is None or isinstance(value, str):
+        return str(value).strip().lower() in ("", "?", "nan", "none")
+    found = np.asarray(value)
+    return found.dtype.kind in "iuf" and bool((np.isnan(found) | (found == -1)).all())
+
+
+def _spread(size: int) -> list[int]:
+    """Twenty indices from first to last."""
+    return sorted({round(i * (size - 1) / 19) for i in range(20)})
 
 
 def _is_same(first: Any, second: Any, alike: bool = False) -> bool:
@@ -350,7 +439,7 @@ def _is_same(first: Any, second: Any, alike: bool = False) -> bool:
     size = len(first)
     if not size or size != len(second):
         return False
-    indices = sorted({round(i * (size - 1) / 19) for i in range(20)})
+    indices = _spread(size)
     is_random = alike and not _are_equal(second, second, indices[:1], (0, 1))
     is_random = is_random or (alike and not _are_equal(first, first, indices[:1], (0, 1)))
     return _are_equal(first, second, indices, (0, 0), only_last=is_random)

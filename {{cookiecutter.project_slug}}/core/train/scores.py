@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torchmetrics import MeanMetric, Metric
 
 from core import lightning
 from core.runs.processes import say
+from core.train.losses import IGNORED
 from core.train.metrics import Named, measured, score_each
 from core.train.tasks import Task, task_of
 
@@ -94,13 +96,14 @@ class Scores:
             return
         kept, self._kept = self._kept, []
         device = kept[0]["loss"].device
+        _leave_out_ignored(kept)
         for name in dict.fromkeys(name for found in kept for name in found):
-            if name in ("output", "target", "size"):
+            if name in ("output", "target", "size", "_labels"):
                 continue
             if name not in self.means:
                 self.means[name] = _mean(device)
             there = [found for found in kept if name in found]
-            sizes = torch.stack([torch.as_tensor(f["size"], device=device).float() for f in there])
+            sizes = _stacked([found["size"] for found in there], device)
             self.means[name].update(torch.stack([found[name] for found in there]), sizes)
         kept = [found for found in kept if found["output"] is not None]
         if not kept:
@@ -180,6 +183,8 @@ class Scores:
         self._saved = saved
 
     def _restore(self, device: torch.device) -> None:
+        if not self._saved:
+            return
         of_all, self._saved = self._saved, []
         rank, size = _rank_and_size()
         if len(of_all) != size:
@@ -195,6 +200,73 @@ class Scores:
             dict(zip(names, kept, strict=True)) if isinstance(kept, tuple) else kept
             for kept in saved["kept"]
         ]
+
+
+class StageScores:
+    """Those of training, and of each validation or test set.
+
+    Args:
+        tasks: See `Scores`.
+        named: See `Scores`.
+        loss: See `Scores`.
+    """
+
+    def __init__(self, tasks: tuple[Task, ...], named: Named, loss: Any) -> None:
+        self._about = tasks, named, loss
+        self.of: dict[str, dict[str, Scores]] = {}  # by stage and name of the set
+        for stage in ("train", "val", "test"):
+            self.divide(stage, ())
+
+    def divide(self, stage: str, sets: Iterable[str]) -> None:
+        """Has scores for each of the sets of a stage, if there are several."""
+        names = ["" if n == stage else n.removeprefix(f"{stage}_") for n in sets] or [""]
+        if names != [*self.of.get(stage, ())]:
+            keeps, self._is_made = stage == "test", False
+            self.of[stage] = {name: Scores(*self._about, keeps) for name in names}
+
+    @property
+    def task(self) -> Task | None:
+        """What is measured, once there was an output."""
+        return self.of["train"][""].task
+
+    def places(self, stage: str) -> list[str]:
+        """What logged names begin with: `val`, which is the first set, and `val_noisy`."""
+        return [*dict.fromkeys([stage, *(f"{stage}_{name}".strip("_") for name in self.of[stage])])]
+
+    def add(self, stage: str, number: int, found: dict[str, Any]) -> None:
+        """Takes note of what a step returned for a batch of the stage's set of that number."""
+        if not self._is_made:
+            for scores in (scores for sets in self.of.values() for scores in sets.values()):
+                scores.make(found.get("output"), found.get("target"))
+                self._is_made = scores.task is not None
+        [*self.of[stage].values()][number].add(found)
+
+    def epoch(self, stage: str) -> dict[str, Tensor]:
+        """The means and metrics of the stage's epoch, by the names that are logged."""
+        logged: dict[str, Tensor] = {}
+        for number, (place, scores) in enumerate(self.of[stage].items()):
+            found = scores.epoch()
+            for prefix in dict.fromkeys([stage] * (not number) + [f"{stage}_{place}".strip("_")]):
+                logged |= {f"{prefix}_{name}": value for name, value in found.items()}
+        return logged
+
+
+def _leave_out_ignored(kept: list[dict[str, Any]]) -> None:
+    """Takes the labels that torch ignores from the sizes of batches, where nobody has set these."""
+    counted = [f for f in kept if "_labels" in f and f["size"] == len(f["_labels"])]
+    if counted:
+        ignored = torch.cat([found["_labels"] for found in counted]) == IGNORED
+        if ignored.any():
+            parts = ignored.split([found["size"] for found in counted])
+            for found, part in zip(counted, parts, strict=True):
+                found["size"] -= int(part.sum())
+
+
+def _stacked(values: list[Any], device: torch.device) -> Tensor:
+    """Numbers, or scalar tensors, as one tensor."""
+    if any(isinstance(value, Tensor) for value in values):
+        return torch.stack([torch.as_tensor(value, device=device).float() for value in values])
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _mean(device: torch.device) -> Metric:

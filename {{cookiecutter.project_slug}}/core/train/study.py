@@ -71,7 +71,8 @@ class Study:
         self.folder = self._open(root, options, {"kind": kind, **about})
 
     def _open(self, root: Path, options: Options, about: dict[str, Any]) -> Path:
-        names = [str(options.values[n]).replace(":", "-") for n in ("dataset", "model_name")]
+        chosen = [options.values[n] for n in ("dataset", "model_name")]
+        names = [str(name).replace(":", "-") for name in chosen if name is not None]
         name = options.values.get("name") or "-".join([*names, self.kind])
         about |= {"options": {k: v for k, v in options.complete(given=True).items() if k != "name"}}
         about = json.loads(json.dumps(about))  # as it is read again
