@@ -105,8 +105,8 @@ def lines(*files: Path) -> int:
 def test_sizes() -> None:
     """What an owner reads stays small."""
     assert lines(TEMPLATE / "main.py") <= 170
-    assert lines(TEMPLATE / "data/data_interface.py") <= 300
-    assert lines(TEMPLATE / "model/model_interface.py") <= 300
+    assert lines(TEMPLATE / "data/data_interface.py") <= 310
+    assert lines(TEMPLATE / "model/model_interface.py") <= 310
     assert lines(*(TEMPLATE / "core").rglob("*.py")) <= 8000
     for file in FILES:
         if "core" not in file.parts and "interface" not in file.name and file.name != "main.py":

@@ -83,7 +83,8 @@ def _samples(folders: list[Path], root: str) -> Iterator[str]:
 
     names, kept = [run_name(folder, root) for folder in folders], []
     for name, file in zip(names, [folder / "outputs.pt" for folder in folders], strict=True):
-        kept.append(torch.load(file, weights_only=True) if file.is_file() else {})
+        found = torch.load(file, weights_only=True) if file.is_file() else {"output": []}
+        kept.append(found if "output" in found else next(iter(found.values())))  # the first set
         if kept[-1].get("scored_by") is None:
             yield f"{name} keeps no score of each test sample; type: python main.py test {name}"
             return

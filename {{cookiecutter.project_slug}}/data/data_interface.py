@@ -32,6 +32,7 @@ from core.train.batches import (
     workers_for,
 )
 from core.train.build import can_take
+from core.train.folds import chosen_fold
 from core.train.own_loaders import OwnLoaders
 from core.train.parts import Parts, sets_of
 from core.train.seeding import seed_at
@@ -99,12 +100,7 @@ class DInterface(pl.LightningDataModule):
         if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
             typed = f"--val_fraction {val_fraction} --test_fraction {test_fraction}"
             raise UsageError(f"{typed}: expected 0 or more, and together less than 1")
-        if folds is not None and not 2 <= folds > fold >= 0:
-            raise UsageError(f"--folds {folds} --fold {fold}: expected 2 folds or more, from 0")
-        if folds and split_by == "time":
-            raise UsageError("--folds: what is divided by time has no folds; type --split_by null")
-        if folds is None and (fold or pool):
-            raise UsageError(f"--{'fold' if fold else 'pool'} needs --folds")
+        chosen = chosen_fold(folds, fold, pool, split_by)
         # The network's hyper-parameters are logged: the same name with another value would clash.
         self.save_hyperparameters(logger=False, ignore=["dataset", "data_args"])
         self.batch_size, self.num_workers, self.drop_last = batch_size, num_workers, drop_last
@@ -123,13 +119,10 @@ class DInterface(pl.LightningDataModule):
         fractions = {"val": val_fraction, "test": test_fraction}
         self.parts: Any = None
         if isinstance(self.dataset, type) and issubclass(self.dataset, pl.LightningDataModule):
-            if folds:
-                raise UsageError("--folds: a LightningDataModule divides its data by itself")
-            self.parts = OwnLoaders(construct(self.dataset, arguments, "data"))
+            self.parts = OwnLoaders(construct(self.dataset, arguments, "data"), chosen)
         elif isinstance(dataset, pl.LightningModule):
-            self.parts = OwnLoaders(dataset)
+            self.parts = OwnLoaders(dataset, chosen)
         else:
-            chosen = (fold, folds) if folds else None
             settings = fractions, split_seed, split_by, chosen, pool
             self.parts = Parts(self.dataset, arguments, *settings)
         self.predicted = ""  # of several sets to predict, the one whose turn it is

@@ -51,8 +51,7 @@ class MInterface(pl.LightningModule):
         lr_factors: Factor of the rate, by patterns as in param_groups: {backbone: 0.1}.
         layer_decay: Factor of the rate from each layer to the one before it.
         decay_norm_and_bias: Whether weight decay holds for biases, and what norms scale by, too.
-        freeze: Patterns of what is not trained, with its batch norm and dropout; [net,-fc] is all
-            but fc.
+        freeze: Patterns of what is not trained, nor its batch norm; [net,-fc] is all but fc.
         unfreeze_at_epoch: The epoch, from 0, from which it is; null for never.
         lr_scheduler: Schedule of torch.optim.lr_scheduler by short name, such as cosine, step,
             plateau or one_cycle, or your own as module.Class.
@@ -60,13 +59,11 @@ class MInterface(pl.LightningModule):
         lr_interval: Whether the schedule moves each step or each epoch. By default each step if
             it has a total length, else each epoch.
         warmup_steps: Steps over which the learning rate first rises linearly from 1/100 of itself.
-        monitor: Metric that tells the best checkpoint, early stopping and the plateau schedule;
-            null for none.
+        monitor: Metric that tells the best checkpoint, early stopping and plateau; null for none.
         mode: Whether less or more of it is better; by default what the metric itself says.
         task: What the metrics measure, none for the loss alone. By default what goes with the loss
             and the shape of the output.
-        class_axis: Axis of the classes in an output of more than two dimensions, if shapes can't
-            tell.
+        class_axis: Axis of the classes in an output of more than two dimensions.
 
     Raises:
         UsageError: An argument that can't work.
@@ -110,9 +107,7 @@ class MInterface(pl.LightningModule):
         schedule = lr_scheduler, lr_scheduler_args, lr_interval, warmup_steps
         table = param_groups, lr_factors, layer_decay, decay_norm_and_bias
         self.optimization = Optimization(optimizer, optimizer_args, *schedule, *table)
-        if unfreeze_at_epoch is not None and not freeze:
-            raise UsageError(f"--unfreeze_at_epoch {unfreeze_at_epoch} needs --freeze")
-        self.freezing = [Freezing(freeze, unfreeze_at_epoch)] if freeze else []
+        self.freezing = Freezing.chosen(freeze, unfreeze_at_epoch)
         self.tasks = tasks_of(task, self.loss)
         has_classes = TASKS[self.tasks[0]].kind == "multiclass"
         self.comparison = Comparison(self.net, self.loss, has_classes, class_axis)
@@ -127,11 +122,6 @@ class MInterface(pl.LightningModule):
         self._required = [p for p in needed if p.kind is not p.VAR_KEYWORD]
         takes = inspect.signature(getattr(self.net, "step", len)).parameters
         self._has_step = {"batch", "stage"} <= takes.keys()
-
-    @property
-    def task(self) -> Task:
-        """What the metrics measure; before there was an output, what comes first."""
-        return self.scores.task or self.tasks[0]
 
     def setup(self, stage: str) -> None:
         """Asks the data whether there are several sets."""
@@ -244,15 +234,15 @@ class MInterface(pl.LightningModule):
         known = [n for n in rest if n in TARGETS] or rest
         target = batch[known[0]] if len(known) == 1 else None
         missing = [name for name in required if name not in inputs]
-        others = [
-            name for name in batch if name not in (*inputs, known[0] if target is not None else "")
-        ]
+        used = {*inputs, *known[: target is not None]}
+        others = [name for name in batch if name not in used]
         if len(missing) == len(others) == 1:
             inputs[missing[0]] = batch[others[0]]
         elif missing:
             takes, hint = ", ".join(required), "give the items the names of forward's parameters"
+            holds = ", ".join(batch)
             raise UsageError(
-                f"{type(self.net).__name__} takes {takes}; a batch holds {', '.join(batch)}; {hint}"
+                f"{type(self.net).__name__} takes {takes}; a batch holds {holds}; {hint}"
             )
         return inputs, target
 

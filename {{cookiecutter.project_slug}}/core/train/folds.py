@@ -54,6 +54,23 @@ def fold_of(
     return sorted(divided[fold][1].tolist())
 
 
+def chosen_fold(
+    folds: int | None, fold: int, pool: bool, split_by: str | None
+) -> tuple[int, int] | None:
+    """The fold that tests, and of how many, as options tell; None without folds.
+
+    Raises:
+        UsageError: They can't work.
+    """
+    if folds is not None and not 2 <= folds > fold >= 0:
+        raise UsageError(f"--folds {folds} --fold {fold}: expected 2 folds or more, from 0")
+    if folds and split_by == "time":
+        raise UsageError("--folds: what is divided by time has no folds; type --split_by null")
+    if folds is None and (fold or pool):
+        raise UsageError(f"--{'fold' if fold else 'pool'} needs --folds")
+    return (fold, folds) if folds else None
+
+
 def classes_of(labels: Sequence[Any] | None, folds: int) -> Sequence[Any] | None:
     """The labels, if they are classes of which at least one is large enough for all folds."""
     found = np.asarray(labels)

@@ -26,6 +26,17 @@ class Freezing(pl.Callback):
         self.patterns, self.until = [*patterns], until
         self.names: set[str] = set()
 
+    @classmethod
+    def chosen(cls, patterns: list[str] | None, until: int | None) -> list["Freezing"]:
+        """As options tell: one, or none.
+
+        Raises:
+            UsageError: An epoch without patterns.
+        """
+        if until is not None and not patterns:
+            raise UsageError(f"--unfreeze_at_epoch {until} needs --freeze")
+        return [cls(patterns, until)] if patterns else []
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finds the parameters, and says how many they are.
 

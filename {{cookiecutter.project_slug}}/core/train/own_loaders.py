@@ -21,9 +21,17 @@ class OwnLoaders:
     Args:
         source: Whose loaders they are. What is a LightningModule is asked by Lightning alone, once
             it is set up.
+        fold: There is none.
+
+    Raises:
+        UsageError: There is to be one.
     """
 
-    def __init__(self, source: pl.LightningDataModule | pl.LightningModule) -> None:
+    def __init__(
+        self, source: pl.LightningDataModule | pl.LightningModule, fold: tuple[int, int] | None
+    ) -> None:
+        if fold:
+            raise UsageError(f"--folds: {type(source).__name__} divides its data by itself")
         self.is_network = isinstance(source, pl.LightningModule)
         self.source, self.name = source, type(source).__name__
         self._made: dict[str, Any] = {}
