@@ -33,6 +33,7 @@ from core.train.batches import (
 )
 from core.train.build import can_take
 from core.train.folds import chosen_fold
+from core.train.order import order_of
 from core.train.own_loaders import OwnLoaders
 from core.train.parts import Parts, sets_of
 from core.train.seeding import seed_at
@@ -65,9 +66,9 @@ class DInterface(pl.LightningDataModule):
         test_fraction: Part of the training set that tests where the dataset has no own split.
         split_seed: Seed of these parts. Apart from the run's seed, so that runs compare.
         drop_last: Whether to skip a last, smaller batch of the training set.
-        split_by: What these parts go by, published by the dataset: labels, so that each has the
-            same share of each class; groups, of which none is in two parts; time, of which the last
-            tests.
+        split_by: What these parts go by, published by the dataset: labels, with the same share of
+            each class; groups, none of which is in two parts; time, the last of which tests.
+        balanced: Whether to draw samples by the dataset's weights, or each of its labels as often.
         folds: Into how many folds to divide the training set, each of which tests once: of equal
             shares of the classes, and with no group in two, where the dataset publishes them.
         fold: Which of them tests, from 0.
@@ -91,6 +92,7 @@ class DInterface(pl.LightningDataModule):
         folds: int | None = None,
         fold: int = 0,
         pool: bool = False,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -119,9 +121,9 @@ class DInterface(pl.LightningDataModule):
         fractions = {"val": val_fraction, "test": test_fraction}
         self.parts: Any = None
         if isinstance(self.dataset, type) and issubclass(self.dataset, pl.LightningDataModule):
-            self.parts = OwnLoaders(construct(self.dataset, arguments, "data"), chosen)
+            self.parts = OwnLoaders(construct(self.dataset, arguments, "data"), chosen or balanced)
         elif isinstance(dataset, pl.LightningModule):
-            self.parts = OwnLoaders(dataset, chosen)
+            self.parts = OwnLoaders(dataset, chosen or balanced)
         else:
             settings = fractions, split_seed, split_by, chosen, pool
             self.parts = Parts(self.dataset, arguments, *settings)
@@ -245,8 +247,9 @@ class DInterface(pl.LightningDataModule):
         """Shuffled batches of the training set."""
         if isinstance(self.parts, OwnLoaders):
             return self.parts.loader("train")
-        part, drops = self.part("train"), self.drop_last
-        return self._loader("train", part, drops, shuffle=True, **self._position)
+        part = self.part("train")
+        order: dict[str, Any] = {"shuffle": True, "order": order_of(part, self.hparams["balanced"])}
+        return self._loader("train", part, self.drop_last, **order, **self._position)
 
     def val_dataloader(self) -> Any:
         """Batches of the validation set, in order."""
@@ -275,9 +278,8 @@ class DInterface(pl.LightningDataModule):
     def _loader(self, split: str, part: Any, drop_last: bool = False, **order: Any) -> Any:
         trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
-        collate = collate_of(part)
-        options: dict[str, Any] = {"batch_size": self.batch_size, "drop_last": drop_last}
-        options["collate_fn"] = collate
+        size, collate = self.batch_size, collate_of(part)
+        options: Any = {"batch_size": size, "drop_last": drop_last, "collate_fn": collate}
         if not isinstance(part, IterableDataset):
             if trainer is not None:
                 order |= {"rank": trainer.global_rank, "world_size": trainer.world_size}

@@ -48,6 +48,10 @@ class BatchSampler(DistributedSampler[Any]):
         world_size: Number of processes.
         epoch: The epoch to begin with.
         samples: How many samples of that epoch all processes have trained on already.
+        order: What gives the batches of an epoch, for all processes: see core/train/order.py.
+
+    Raises:
+        UsageError: Not all epochs have as many batches.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class BatchSampler(DistributedSampler[Any]):
         world_size: int = 1,
         epoch: int = 0,
         samples: int = 0,
+        order: Callable[[int, int], list[Tensor]] | None = None,
     ) -> None:
         super().__init__(dataset, world_size, rank, shuffle, seed=run_seed())
         size = len(dataset)  # type: ignore[arg-type]
@@ -69,18 +74,37 @@ class BatchSampler(DistributedSampler[Any]):
         self.done = {epoch: samples // world_size}
         self.fewest = size // world_size // batch_size  # batches that every process has
         self.device = torch.device("cpu")  # of the indices
+        self.order = order
+        self.count = len(self._ordered(epoch)) if order else 0
+        if order and len(self._ordered(epoch + 1)) != self.count:
+            raise UsageError("the dataset's batches are not as many in each epoch")
+
+    def _ordered(self, epoch: int) -> list[Tensor]:
+        """This process's share of each batch; of one that is too small, samples are repeated."""
+        assert self.order
+        rank, world, size = self.rank, self.num_replicas, self.batch_size * self.num_replicas
+        batches = [b for b in self.order(size, epoch) if not self.skips_last or len(b) == size]
+        return [b.repeat(-(-world // len(b)))[rank::world] for b in batches]
 
     def __len__(self) -> int:
+        if self.order:
+            return self.count
         begun = 0 if self.skips_last else self.batch_size - 1
         return (self.num_samples + begun) // self.batch_size
 
     def __iter__(self) -> Iterator[Key]:
-        if self.shuffle:
+        if self.order:
+            batches = [batch.to(self.device) for batch in self._ordered(self.epoch)]
+            if len(batches) != self.count:
+                raise UsageError("the dataset's batches are not as many in each epoch")
+        elif self.shuffle:
             own = torch.tensor([*super().__iter__()])
+            batches = [*own.to(self.device).split(self.batch_size)]
         else:  # at once, for data of many millions
             own = torch.arange(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
+            batches = [*own.to(self.device).split(self.batch_size)]
         begin = self.done.get(self.epoch, 0) // self.batch_size
-        for number, indices in enumerate(own.to(self.device).split(self.batch_size)):
+        for number, indices in enumerate(batches):
             if begin <= number < len(self):
                 yield (self.epoch, number, self.rank), indices
 

@@ -21,17 +21,18 @@ class OwnLoaders:
     Args:
         source: Whose loaders they are. What is a LightningModule is asked by Lightning alone, once
             it is set up.
-        fold: There is none.
+        is_ordered: Whether folds or weights were asked for.
 
     Raises:
-        UsageError: There is to be one.
+        UsageError: They were.
     """
 
     def __init__(
-        self, source: pl.LightningDataModule | pl.LightningModule, fold: tuple[int, int] | None
+        self, source: pl.LightningDataModule | pl.LightningModule, is_ordered: Any = False
     ) -> None:
-        if fold:
-            raise UsageError(f"--folds: {type(source).__name__} divides its data by itself")
+        if is_ordered:
+            what = "divides and orders its data by itself"
+            raise UsageError(f"--folds and --balanced: {type(source).__name__} {what}")
         self.is_network = isinstance(source, pl.LightningModule)
         self.source, self.name = source, type(source).__name__
         self._made: dict[str, Any] = {}
