@@ -95,6 +95,17 @@ def test_until_an_epoch() -> None:
     assert sum(len(group["params"]) for group in trainer.optimizers[0].param_groups) == 6
 
 
+def test_momentum_comes_later() -> None:
+    """Of what is thawed: torch's fused SGD would fail there."""
+    _, seen = fit(
+        freeze=["backbone"],
+        unfreeze_at_epoch=1,
+        optimizer="sgd",
+        optimizer_args={"momentum": 0.9},
+    )
+    assert changed(seen, 0) == {"head"} and changed(seen, 1) == {"head", "backbone"}
+
+
 def test_for_good() -> None:
     """All but what is excepted."""
     _, seen = fit(freeze=["net", "-head"])

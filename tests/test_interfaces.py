@@ -521,7 +521,7 @@ class TestParameterGroups:
         biases, rest = sorted(self.groups({"bias": {"weight_decay": 0}}), key=lambda g: g["lr"])
         assert {len(biases["params"]), len(rest["params"])} == {3}
         assert len(self.groups({"back*": {"lr_factor": 2}})) == 2
-        with pytest.raises(UsageError, match=r"--param_groups back: .*there are backbone, bias"):
+        with pytest.raises(UsageError, match=r"--param_groups back: .*did you mean 'backbone'"):
             self.groups({"back": {"lr_factor": 2}})
         with pytest.raises(UsageError, match="no 'lr'; expected lr_factor, weight_decay"):
             MInterface(Layered(), param_groups={"head": {"lr": 2}})

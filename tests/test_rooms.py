@@ -90,6 +90,7 @@ def test_the_seam() -> None:
             if isinstance(node, ast.Attribute):
                 is_self = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
                 private = re.match("_[a-z]", node.attr) and not is_self
+                private = private and node.attr != "_run_exitfuncs"  # Python's own
                 assert not private and node.attr not in internal, f"{name}: {ast.unparse(node)}"
             if isinstance(node, ast.ImportFrom):
                 names = {alias.name for alias in node.names}

@@ -4,6 +4,7 @@ They come from a process that has imported torch and touched no device. Where th
 is started anew.
 """
 
+import atexit
 import functools
 import multiprocessing
 import os
@@ -82,13 +83,16 @@ def _type(
     os.environ.update(env)
     os.chdir(folder)
     _take_share(slot, slots)
-    for words in steps:
-        sys.argv = [str(ROOT / "main.py"), *words]  # with which Lightning starts further processes
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as end:
-            if end.code:
-                raise
+    try:
+        for words in steps:
+            sys.argv = [str(ROOT / "main.py"), *words]  # with which Lightning starts processes
+            try:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+            except SystemExit as end:
+                if end.code:
+                    raise
+    finally:
+        atexit._run_exitfuncs()  # loggers write what is left; by itself a forked process does not
 
 
 def _follow() -> None:

@@ -82,9 +82,13 @@ class Optimization:
 
     @staticmethod
     def fits_one_kernel(network: nn.Module) -> bool:
-        """Whether all parameters of a network can be updated in one kernel."""
+        """Whether all parameters of a network can be updated in one kernel.
+
+        Not where some are frozen at first: torch's fused SGD then lacks their momentum.
+        """
         trained = [p for p in network.parameters() if p.requires_grad]
-        is_plain = all(p.is_floating_point() and p.device.type in "cpu cuda" for p in trained)
+        is_plain = not getattr(network, "freezing", None)
+        is_plain &= all(p.is_floating_point() and p.device.type in "cpu cuda" for p in trained)
         return is_plain and not any(getattr(m, "sparse", False) for m in network.modules())
 
     def optimizer(

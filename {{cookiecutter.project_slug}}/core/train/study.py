@@ -195,10 +195,11 @@ class Study:
             self.given_up.add(member.name)
 
     def last_line(self, member: Member) -> str:
-        """The last line that a run printed."""
+        """The last line that a run printed, or what it said is wrong."""
         file = self.folder_of(member) / "output.txt"
         lines = file.read_text("utf-8", errors="replace").split("\n") if file.exists() else []
-        return next((line for line in reversed(lines) if line.strip()), "")
+        told = [line for line in lines[-20:] if line.startswith("error: ")]
+        return next((line for line in [*lines, *told][::-1] if line.strip()), "")
 
     def is_full(self, member: Member) -> bool:
         """Whether a run ended because the disk was full."""
