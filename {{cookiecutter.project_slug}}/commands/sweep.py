@@ -133,6 +133,6 @@ def _tell(study: Any, options: Options) -> None:
         say(f"how much each option explains of the differences: {shown}")
     say(study.draw())
     best, own = study.member(study.best()[0]), own_parameters(options.targets["command"])
-    words = [*without(options.arguments[1:], *own), *best.words]
+    words = [*without(options.arguments[1:], *own, "name"), *best.words]
     say(f"the best again: python main.py {shlex.join(words)}")
     say(f"and on the test part: python main.py test {study.folder_of(best)}")

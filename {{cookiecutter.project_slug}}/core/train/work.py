@@ -99,25 +99,22 @@ def without(arguments: list[str], *names: str) -> list[str]:
     return words
 
 
-def means(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def means(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Mean and sample standard deviation (n - 1) of each metric, over the runs that have it."""
     found: dict[str, list[float]] = {}
     for run in runs:
         for name, value in run["metrics"].items():
             found.setdefault(name, []).append(value)
     return {
-        name: {"mean": mean(v), "std": stdev(v) if len(v) > 1 else math.nan, "n": len(v)}
+        name: {"mean": mean(v), "std": stdev(v) if len(v) > 1 else None, "n": len(v)}
         for name, v in found.items()
     }
 
 
-def shown(values: Mapping[str, float]) -> str:
-    """`0.9712 ± 0.0042`."""
-    return (
-        f"{values['mean']:.4f} ± {values['std']:.4f}"
-        if values["n"] > 1
-        else f"{values['mean']:.4f}"
-    )
+def shown(values: Mapping[str, Any]) -> str:
+    """`0.9712 ± 0.0042`; of one value that alone."""
+    spread = "" if values["std"] is None else f" ± {values['std']:.4f}"
+    return f"{values['mean']:.4f}{spread}"
 
 
 def _work(study: Study, jobs: int, take: int | None, keep: str) -> None:
