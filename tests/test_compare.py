@@ -255,6 +255,25 @@ class TestCompare:
             assert ("is not written down" in text) is (not sizes)
             assert "b: seed_3 not finished, left out" in text
 
+    def test_other_folds(self, tmp_path: Path, shown: Any) -> None:
+        """Of other data nothing is said; the options that differ are shown."""
+        for name, seed in (("a", 0), ("b", 1)):
+            make_study(tmp_path, name, "kfold", [0.90, 0.92, 0.94])
+            (tmp_path / name / "study.json").write_text(
+                json.dumps({"options": {"split_seed": seed, "lr": 0.1}})
+            )
+            for member in json.loads((tmp_path / name / "summary.json").read_text())["members"]:
+                folder = Path(member["folder"])
+                folder.mkdir(parents=True, exist_ok=True)
+                part = {"dataset": "x", "part": "test", "options": {"split_seed": seed}}
+                (folder / "run.json").write_text(json.dumps({"test_part": part}))
+        text = shown("a", "b")
+        assert "| split_seed | 0 | 1 |" in text and "| lr |" not in text
+        assert "the studies were not tested on the same data" in text and "noise" not in text
+        (tmp_path / "b" / "summary.json").unlink()
+        with pytest.raises(UsageError, match="b has not ended; type its command again to go on"):
+            shown("a", "b")
+
     def test_studies_that_can_not_be_compared(self, tmp_path: Path, shown: Any) -> None:
         make_study(tmp_path, "a", "seeds", [0.9])
         make_study(tmp_path, "b", "sweep", [0.9, 0.8])

@@ -107,6 +107,19 @@ class TestFolds:
             tested += data.part("test").indices
         assert sorted(tested) == [*range(30)]
 
+        told = data.parts.told()
+        assert "by labels; the smallest class has 2 samples" in told
+
+    def test_what_is_predicted(self) -> None:
+        """The fold, also of a dataset that has parts of its own, and several, to predict."""
+
+        def several(split: str) -> Any:
+            return Known() if split == "train" else {"clean": Known(), "noisy": Known()}
+
+        data = DInterface(several, folds=5, fold=1)  # type: ignore[arg-type]
+        assert data.part("predict") is data.part("test")
+        assert len(data.part("test")) in (5, 6, 7)
+
     def test_what_counts_as_classes(self) -> None:
         assert classes_of([0, 0, 1, 1], 2) == [0, 0, 1, 1]
         assert classes_of(["a", "a", "b"], 2) == ["a", "a", "b"]
@@ -122,8 +135,8 @@ class TestFolds:
         ("options", "message"),
         [
             ({"folds": 40}, "--folds 40: the dataset has 12 groups"),
-            ({"folds": 1}, "--folds 1 --fold 0: expected 2 folds or more"),
-            ({"folds": 5, "fold": 5}, "--folds 5 --fold 5: expected"),
+            ({"folds": 1}, "--folds 1: expected 2 or more"),
+            ({"folds": 5, "fold": 5}, "--fold 5: of 5 folds, expected 0 to 4"),
             ({"fold": 1}, "--fold needs --folds"),
             ({"folds": 5, "pool": True}, "--pool true: the dataset has no val or test part"),
             ({"folds": 5, "split_by": "time"}, "what is divided by time has no folds"),
@@ -490,7 +503,7 @@ class TestOthers:
         study = project.folder / "runs/digits-mlp-ablate"
         assert metrics(study)["lr-seed_1"]["test_acc"] == back["test_acc"]
         mean = (metrics(study)["lr-seed_0"]["test_acc"] + back["test_acc"]) / 2
-        assert rows[1]["test_acc"].startswith(f"{mean:.4f} ±")
+        assert rows[1]["test_acc"].startswith(f"{mean:.4g} ±")
         shown = project.run("ablate", "mine", "--only", "[weight_decay]", code=2)
         assert "does not differ in it; it differs in" in shown
 

@@ -13,7 +13,7 @@ from core.runs.folders import find_folder, run_name
 from core.runs.looks import told
 from core.runs.processes import say
 from core.runs.record import read_results, read_run
-from core.runs.summaries import Study, difference, remarks
+from core.runs.summaries import Study, difference, is_alike, remarks
 from core.runs.tables import Format, print_table
 from core.train.statistics import mean_and_std, of_samples
 
@@ -32,7 +32,7 @@ def compare(*, runs: list[str], format: Format = "table", root: str = "runs") ->
     places = [next((p for p in (Path(r), Path(root) / r) if Study.at(p)), None) for r in runs]
     studies = [Study(place) for place in places if place]
     if studies and len(studies) < len(runs):
-        raise UsageError(f"{studies[0].name} is a study; compare it with another study")
+        raise UsageError(f"{studies[0].name} is a study; compare it with another study, not a run")
     if studies:
         folders = [folder for study in studies for folder in study.folders]
         words = _print_studies(studies, format)
@@ -47,13 +47,15 @@ def compare(*, runs: list[str], format: Format = "table", root: str = "runs") ->
 
 def _print_studies(studies: list[Study], format: Format) -> list[str]:
     """Prints the metrics of studies; and of two whether they differ, in words."""
-    table, names, words = [], [study.name for study in studies], []
+    names, words = [study.name for study in studies], []
+    table = _differing([study.options for study in studies], 2 if format == "csv" else 1)
     for metric in dict.fromkeys(name for study in studies for name in study.metrics()):
         found = [mean_and_std([*study.values(metric).values()]) for study in studies]
         numbers = [number for pair in found for number in pair]
-        texts = [f"{mean:.4g} ± {std:.2g}" for mean, std in found]
+        texts = [f"{m:.4g} ± {s:.2g}" if not np.isnan(m) else None for m, s in found]
         table.append([metric, *(numbers if format == "csv" else texts)])
-        if len(studies) == 2 and (apart := difference(studies[0], studies[1], metric)):
+        can_differ = len(studies) == 2 and is_alike(*studies)
+        if can_differ and (apart := difference(studies[0], studies[1], metric)):
             words.append(apart.told(metric))
     header = [part for n in names for part in ([n, f"{n} std"] if format == "csv" else [n])]
     print_table(["", *header], table, format)
@@ -62,19 +64,25 @@ def _print_studies(studies: list[Study], format: Format) -> list[str]:
 
 def _print_runs(folders: list[Path], format: Format, root: str) -> None:
     """Prints the options in which runs differ, and their metrics."""
-    options = [_flat(yaml.safe_load((f / "config.yaml").read_text("utf-8"))) for f in folders]
+    options = [yaml.safe_load((f / "config.yaml").read_text("utf-8")) for f in folders]
     results = [read_results(folder / "metrics.json") for folder in folders]
-    lines = []
-    for name in dict.fromkeys(name for found in options for name in found):
-        values = [found.get(name) for found in options]
-        if any(value != values[0] for value in values):
-            lines.append([name, *values])
+    lines = _differing(options)
     for name in dict.fromkeys(name for found in results for name in found):
         values = [found.get(name) for found in results]
         if format != "csv":
             values = [f"{v:.5g}" if isinstance(v, float) else v for v in values]
         lines.append([name, *values])
     print_table(["", *(run_name(folder, root) for folder in folders)], lines, format)
+
+
+def _differing(options: list[dict[str, Any]], columns: int = 1) -> list[list[Any]]:
+    """A line for each option in which some differ, with so many columns of each."""
+    flat, lines = [_flat(found) for found in options], []
+    for name in dict.fromkeys(name for found in flat for name in found):
+        values = [found.get(name) for found in flat]
+        if any(value != values[0] for value in values):
+            lines.append([name, *(v for value in values for v in (value, *[None] * (columns - 1)))])
+    return lines
 
 
 def _samples(folders: list[Path], root: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from core.job import Job, load_weights, merged
 from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
-from core.runs.record import recorded
+from core.runs.record import read_run, recorded
 from core.train.build import check_last_batch
 from core.train.own_loaders import OwnLoaders
 from core.train.seeding import run_seed
@@ -52,7 +52,7 @@ def fit(
     facts: dict[str, Any] = {"loggers": {name: id for name, id in ids.items() if id}}
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     facts |= {"cuda": torch.version.cuda, "devices": [f"{os.cpu_count()} cores", *gpus]}
-    facts["samples"] = job.data.parts.sizes()
+    facts |= {"samples": job.data.parts.sizes(), "parts": job.data.parts.told()}
     with recorded(job.folder, job.options.arguments, seed=run_seed(), **facts):
         changes = {}
         try:
@@ -110,7 +110,7 @@ def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -
         begin_from(job, init_from, str(job.folder.parent.parent if job.folder else "runs"))
     if job.options.checkpoint:
         say(f"going on from {job.options.checkpoint}")
-    elif resume:
+    elif job.folder and resume and len(read_run(job.folder).get("commands", [])) > 1:
         say(f"{job.folder} has saved nothing yet; it begins anew")
     if profile:
         job.trainer.callbacks.append(TimeProfile())  # type: ignore[attr-defined]

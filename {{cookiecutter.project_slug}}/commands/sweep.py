@@ -55,6 +55,7 @@ def sweep(
             space[name] = distribution(text, _is_whole(options, name, text))
         except (ValueError, IndexError) as error:
             hint = 'expected "LOW HIGH", "LOW HIGH STEP", "log LOW HIGH" or "[ONE,OTHER]"'
+            hint = str(error) if "not below" in str(error) or "above 0" in str(error) else hint
             raise UsageError(f"--search.{name} {text}: {hint}") from error
     _check(options, {n: [*map(typed, _ends(d))] for n, d in space.items()})
     say("; ".join(f"{name}: {_described(d)}" for name, d in space.items()))

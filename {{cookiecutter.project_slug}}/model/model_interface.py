@@ -107,7 +107,7 @@ class MInterface(pl.LightningModule):
         schedule = lr_scheduler, lr_scheduler_args, lr_interval, warmup_steps
         table = param_groups, lr_factors, layer_decay, decay_norm_and_bias
         self.optimization = Optimization(optimizer, optimizer_args, *schedule, *table)
-        self.freezing = Freezing.chosen(freeze, unfreeze_at_epoch)
+        self.freezing = Freezing.chosen(freeze, unfreeze_at_epoch, dict(self.named_parameters()))
         self.tasks = tasks_of(task, self.loss)
         has_classes = TASKS[self.tasks[0]].kind == "multiclass"
         self.comparison = Comparison(self.net, self.loss, has_classes, class_axis)

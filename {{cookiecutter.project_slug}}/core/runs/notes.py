@@ -20,7 +20,7 @@ from core.runs import looks
 from core.runs.processes import say
 from core.runs.record import read_first_steps, read_results, update_run
 
-_NO_DATA = ("batch_size", "num_workers", "drop_last")  # options of DInterface
+_NO_DATA = ("batch_size", "num_workers", "drop_last", "balanced")  # options of DInterface
 
 
 class Looks(pl.Callback):

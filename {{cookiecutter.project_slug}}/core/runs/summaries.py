@@ -1,11 +1,12 @@
 """Studies, by what the `summary.json` in their folder tells of their members."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.errors import UsageError
-from core.runs.record import read_results
+from core.runs.record import read_results, read_run
 from core.train.statistics import Difference, of_groups, of_pairs
 
 
@@ -29,11 +30,20 @@ class Study:
         self.folders = [Path(member["folder"]) for member in every]
         self.members = {m["name"]: m for m in every if m["state"] == "finished"}
         self.missing = [m["name"] for m in every if m["state"] != "finished"]
+        self.options: dict[str, Any] = read_results(folder / "study.json").get("options", {})
+        self.parts = {m["name"]: read_run(Path(m["folder"])).get("test_part") for m in every}
 
     @staticmethod
     def at(folder: Path) -> bool:
-        """Whether a folder is that of a study."""
-        return (folder / "summary.json").is_file()
+        """Whether a folder is that of a study.
+
+        Raises:
+            UsageError: Of one that has not ended.
+        """
+        has_ended = (folder / "summary.json").is_file()
+        if not has_ended and (folder / "study.json").is_file():
+            raise UsageError(f"{folder} has not ended; type its command again to go on")
+        return has_ended
 
     def metrics(self) -> list[str]:
         """The names of all that was measured."""
@@ -66,11 +76,22 @@ def difference(first: Study, second: Study, metric: str) -> Difference | None:
     return of_pairs([*one.values()], [other[name] for name in one], overlap)
 
 
+def is_alike(first: Study, second: Study) -> bool:
+    """Whether two studies were tested on the same data: each fold, or all seeds."""
+    if "kfold" in (first.kind, second.kind):
+        common = first.parts.keys() & second.parts.keys()
+        return all(first.parts[name] == second.parts[name] for name in common)
+    return [*first.parts.values()][:1] == [*second.parts.values()][:1]
+
+
 def remarks(studies: list[Study]) -> list[str]:
     """What is to be known of a comparison."""
     lines = [
         f"{s.name}: {', '.join(s.missing)} not finished, left out" for s in studies if s.missing
     ]
+    if len(studies) == 2 and not is_alike(*studies):
+        what = "the studies were not tested on the same data"
+        return [*lines, f"{what}: their means are shown, and nothing is said of the difference"]
     folds = [study for study in studies if study.kind == "kfold"]
     if len(studies) != 2 or not folds:
         return lines

@@ -43,7 +43,7 @@ def table(header: list[str], rows: list[list[Any]], format: Format = "table") ->
             shown.add_row(*row)
         width = Console(width=1000).measure(shown).maximum  # so that nothing is cut off
         Console(file=out, width=width).print(shown)
-    return out.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
 def _in_latex(text: str) -> str:

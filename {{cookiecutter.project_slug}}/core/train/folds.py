@@ -62,8 +62,10 @@ def chosen_fold(
     Raises:
         UsageError: They can't work.
     """
-    if folds is not None and not 2 <= folds > fold >= 0:
-        raise UsageError(f"--folds {folds} --fold {fold}: expected 2 folds or more, from 0")
+    if folds is not None and folds < 2:
+        raise UsageError(f"--folds {folds}: expected 2 or more")
+    if folds is not None and not 0 <= fold < folds:
+        raise UsageError(f"--fold {fold}: of {folds} folds, expected 0 to {folds - 1}")
     if folds and split_by == "time":
         raise UsageError("--folds: what is divided by time has no folds; type --split_by null")
     if folds is None and (fold or pool):

@@ -27,25 +27,27 @@ class Freezing(pl.Callback):
         self.names: set[str] = set()
 
     @classmethod
-    def chosen(cls, patterns: list[str] | None, until: int | None) -> list["Freezing"]:
+    def chosen(
+        cls, patterns: list[str] | None, until: int | None, names: Iterable[str]
+    ) -> list["Freezing"]:
         """As options tell: one, or none.
 
         Raises:
-            UsageError: An epoch without patterns.
+            UsageError: An epoch without patterns, or one that fits none of the parameters' names.
         """
         if until is not None and not patterns:
             raise UsageError(f"--unfreeze_at_epoch {until} needs --freeze")
+        for pattern in patterns or []:
+            fitting(pattern.removeprefix("-"), names, "--freeze")
         return [cls(patterns, until)] if patterns else []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finds the parameters, and says how many they are.
 
         Raises:
-            UsageError: A pattern fits none, or nothing is left to train.
+            UsageError: Nothing is left to train.
         """
         sizes = {n: p.numel() for n, p in pl_module.named_parameters() if p.requires_grad}
-        for pattern in self.patterns:
-            fitting(pattern.removeprefix("-"), sizes, "--freeze")
         self.names = {name for name in sizes if self._fits(name)}
         if self.until is None and len(self.names) == len(sizes):
             raise UsageError(f"--freeze {self.patterns}: nothing is left to train")

@@ -22,6 +22,9 @@ def fitting(pattern: str, names: Iterable[str], option: str) -> list[str]:
     known = [*names]
     found = [name for name in known if fits(name, pattern)]
     if not found:
+        if "." in pattern:
+            words = [*dict.fromkeys(n.removeprefix("net.").rpartition(".")[0] for n in known)][:12]
+            raise UsageError(f"{option} {pattern}: fits no parameter; there are {', '.join(words)}")
         words = sorted({word for name in known for word in name.split(".") if not word.isdigit()})
         hint = suggest(pattern, words, f"; there are {', '.join(words)}")
         raise UsageError(f"{option} {pattern}: fits no parameter{hint}")

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import re
 import traceback
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ class Parts:
         self._targets: dict[str, bool] = {}  # whether a part has some
         self._is_understood = False  # the flag
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
-        self._divided_by: list[str] = []  # what folds go by
+        self._divided_by = ""  # how folds were drawn
 
     def _asks(self, parameter: inspect.Parameter) -> bool:
         """Whether a parameter asks for a part: by its name, or by its default or type."""
@@ -140,10 +141,7 @@ class Parts:
             is_cut = isinstance(part, Subset) and split != "train"
             origin = f" ({self.fractions[split]:g} of train)" if is_cut else ""
             if self.fold and split == "test":
-                by = " and ".join(self._divided_by)
-                origin = (
-                    f" (fold {self.fold[0]} of {self.fold[1]}, {f'by {by}' if by else 'at random'})"
-                )
+                origin = f" (fold {self.fold[0]} of {self.fold[1]}, {self._divided_by})"
             why = f", as {self.reasons[split]}" if split in self.reasons else ""
             lines.append(f"{split} {size}{origin}{why}")
         return "samples: " + ", ".join(lines)
@@ -157,7 +155,7 @@ class Parts:
 
     def _build(self, split: str) -> Any:
         if split == "predict":
-            own = self.own("predict")
+            own = None if self.fold else self.own("predict")
             return self.part("test") if own is None else own
         is_cut = self.fold and (split == "test" or self.pool)
         if split != "train" and not is_cut and (own := self._distinct(split)) is not None:
@@ -197,15 +195,17 @@ class Parts:
             raise UsageError("--folds: a stream can't be divided; it has no length")
         by = {what: self._told(whole, what) for what in ("labels", "groups")}
         by["labels"] = classes_of(by["labels"], self.fold[1])
-        self._divided_by = [what for what, known in by.items() if known is not None]
+        known = [what for what, found in by.items() if found is not None]
+        self._divided_by = f"by {' and '.join(known)}" if known else "at random"
+        if by["labels"] is not None and (few := min(Counter(map(str, by["labels"])).values())):
+            rare = f"; the smallest class has {few} samples, so that not each fold has some"
+            self._divided_by += rare if few < self.fold[1] else ""
         test = fold_of(len(whole), self.fold[1], self.fold[0], self.seed, **by)
         rest = sorted({*range(len(whole))} - {*test})
         fractions = {"val": missing["val"]} if "val" in missing else {}
-        by = (
-            {"groups": by["groups"]}
-            if self.split_by is None
-            else {self.split_by: self._known(whole)}
-        )
+        by = {"groups": by["groups"]}
+        if self.split_by:
+            by = {self.split_by: self._known(whole)}
         of_rest = {w: [k[index] for index in rest] for w, k in by.items() if k is not None}
         chosen = divide(len(rest), fractions, self.seed, **of_rest)
         return {name: [rest[i] for i in found] for name, found in chosen.items()} | {"test": test}

@@ -41,6 +41,10 @@ def distribution(text: Any, is_whole: bool) -> BaseDistribution:
     words = str(text).split()
     is_log = words[0] == "log"
     low, high, *step = (float(word) for word in words[is_log:])
+    if low >= high:
+        raise ValueError(f"{words[is_log]} is not below {words[is_log + 1]}")
+    if is_log and low <= 0:
+        raise ValueError("log needs numbers above 0")
     if len(step) > 1 or (step and is_log):
         raise ValueError
     if is_whole:
@@ -113,6 +117,8 @@ class Search(Study):
 
     def importances(self) -> dict[str, float]:
         """How much of the differences each option explains, by Optuna; nothing of too few."""
+        if len(self.best()) < 10:  # too few to tell
+            return {}
         try:
             evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
             return optuna.importance.get_param_importances(self.study, evaluator=evaluator)

@@ -57,6 +57,7 @@ class Study:
     """
 
     fails_with_a_run = True
+    was_told = False  # how the data is divided
 
     def __init__(
         self, kind: str, options: Options, members: Iterable[Member], **about: Any
@@ -83,10 +84,10 @@ class Study:
                     folder = root / (f"{name}-{number}" if number else name)
                     found = read_results(folder / "study.json")
                     if found and {**found, "code": None} == {**about, "code": None}:
-                        if found["code"] != _code():
-                            say(
-                                f"the code is another than when {folder} began: its runs may differ"
-                            )
+                        known, now = found["code"], _code()
+                        if other := [file for file in known if now.get(file) != known[file]]:
+                            text = f"not as when {folder} began; its runs may differ"
+                            say(f"{', '.join(other)}: {text}")
                         return folder
                     if not folder.exists():
                         folder.mkdir(parents=True)
@@ -260,8 +261,10 @@ class Study:
                     file.unlink()
 
 
-def _code() -> str:
-    """What tells whether the code is the same."""
+def _code() -> dict[str, str]:
+    """What tells whether the code is the same, by file."""
     files = [ROOT / "main.py", *(f for room in _ROOMS for f in (ROOT / room).rglob("*.py"))]
-    sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)]
-    return hashlib.sha256("".join(sums).encode()).hexdigest()[:16]
+    return {
+        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        for file in sorted(files)
+    }

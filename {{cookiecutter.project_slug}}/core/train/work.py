@@ -59,7 +59,7 @@ def carry_out(
     if submit:
         _submit(study, "" if submit == "true" else submit)
         return
-    say(f"{study.folder}: {study.size()} runs")
+    say(f"{study.folder}: {study.size()} run{'s' * (study.size() != 1)}")
     Stopped.hint = "; to go on, type the same again"
     try:
         _work(study, jobs, take, keep)
@@ -113,8 +113,8 @@ def means(runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def shown(values: Mapping[str, Any]) -> str:
     """`0.9712 ± 0.0042`; of one value that alone."""
-    spread = "" if values["std"] is None else f" ± {values['std']:.4f}"
-    return f"{values['mean']:.4f}{spread}"
+    spread = "" if values["std"] is None else f" ± {values['std']:.2g}"
+    return f"{values['mean']:.4g}{spread}"
 
 
 def _work(study: Study, jobs: int, take: int | None, keep: str) -> None:
@@ -175,10 +175,14 @@ def _progress(study: Study, running: Iterable[tuple[Member, int]]) -> Table:
 
 
 def _tell(study: Study, member: Member) -> None:
-    """One line of a run that ended."""
+    """One line of a run that ended; before the first, what the parts of its data are."""
     about = read_run(study.folder_of(member))
+    if study.kind == "kfold" and not study.was_told and "parts" in about:
+        study.was_told = True
+        say(f"{member.name}: {about['parts']}")
     results = next(r for r in study.results() if r["name"] == member.name)["metrics"]
-    said = ", ".join(f"{name} {value:.4g}" for name, value in results.items())
+    tested = [name for name in results if name.startswith("test_")][:3] or results
+    said = ", ".join(f"{name} {results[name]:.4g}" for name in tested)
     state, seconds = about.get("state", "failed"), about.get("seconds", 0)
     say(f"{member.name}: {state}, {seconds} s; {said or study.last_line(member)}")
 
