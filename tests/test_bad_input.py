@@ -177,7 +177,7 @@ PARSED = [
     ("--optimizer nosuch.Adam", r"no module 'nosuch'"),
     ("--lr_scheduler cosin", r"--lr_scheduler cosin.*did you mean 'cosine'"),
     ("--lr_scheduler 7", r"--lr_scheduler 7.*choose one of"),
-    ("trian", r"no command 'trian'; choose one of: compare, export, fit, .*validate"),
+    ("trian", r"no command 'trian'; choose one of: ablate, compare, export, fit, .*validate"),
     ("tset", r"no command 'tset'; did you mean 'test'"),
     ("--help nosuch", r"--help nosuch: there is no such page; choose one of: .*trainer.*all"),
     ("help trainr", r"--help trainr: there is no such page; did you mean 'trainer'"),

@@ -186,9 +186,10 @@ class Options:
             del interface.parameters[name]
         return shared
 
-    def gives_loaders(self, model_name: str | None) -> bool:
+    def gives_loaders(self, model_name: Any) -> bool:
         """Whether a network is a LightningModule, no interface, that has loaders of its own."""
-        found = definition(names.locate("model_name", model_name)) if model_name else None
+        is_named = model_name and isinstance(model_name, str)
+        found = definition(names.locate("model_name", model_name)) if is_named else None
         interface = next(g.target for g in self.groups if "model_name" in g.parameters)
         return (
             objects.derives(found, names.LIGHTNING)
