@@ -148,4 +148,6 @@ def save_results(file: Path, results: dict[str, Any]) -> None:
     before = read_results(file)
     if before.get("checkpoint") == results.get("checkpoint"):
         results = before | results
-    file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    part.replace(file)

@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset, Subset
 
 from core.errors import UsageError
 from core.train.batches import base
+from core.train.parts import PUBLISHED
 from core.train.seeding import run_seed
 
 Order = Callable[[int, int], list[Tensor]]  # of batch size and epoch: positions in the part
@@ -59,7 +60,7 @@ def _weights(dataset: Any, indices: Any) -> Any:
         if found.min() < 0 or not found.sum() > 0:
             raise UsageError("--balanced true: the dataset's weights are to be 0 or more")
         return found
-    known = next((n for n in ("labels", "targets", "y") if hasattr(dataset, n)), None)
+    known = next((name for name in PUBLISHED["labels"] if hasattr(dataset, name)), None)
     if known is None:
         hint = "give it labels or weights, a value for each sample"
         raise UsageError(f"--balanced true: {type(dataset).__name__} publishes none; {hint}")

@@ -39,7 +39,7 @@ _FLAGS = {  # True for a part
     **dict.fromkeys(("eval", "evaluate", "evaluation", "is_eval"), "test"),
 }
 _SWITCHES = ("augment", "augmentation", "data_augmentation", "use_augmentation")
-_PUBLISHED = {
+PUBLISHED = {  # what a dataset may tell of each sample, and the names of it
     "labels": ("labels", "targets", "y"),
     "groups": ("groups", "group"),
     "time": ("time", "times", "timestamps"),
@@ -254,14 +254,14 @@ class Parts:
         assert self.split_by
         found = self._told(whole, self.split_by)
         if found is None:
-            names = " or ".join(_PUBLISHED[self.split_by])
+            names = " or ".join(PUBLISHED[self.split_by])
             hint = f"give it an attribute {names} with a value for each sample"
             raise UsageError(f"--split_by {self.split_by}: the dataset publishes none; {hint}")
         return found
 
     def _told(self, whole: Any, what: str) -> Any:
         """Labels, groups or times that the dataset publishes; None if not of each sample."""
-        names = _PUBLISHED[what]
+        names = PUBLISHED[what]
         found: Any = next((getattr(whole, n) for n in names if hasattr(whole, n)), None)
         return found if hasattr(found, "__len__") and len(found) == len(whole) else None
 

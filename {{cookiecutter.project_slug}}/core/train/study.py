@@ -89,8 +89,9 @@ class Study:
                             text = f"not as when {folder} began; its runs may differ"
                             say(f"{', '.join(other)}: {text}")
                         return folder
-                    if not folder.exists():
-                        folder.mkdir(parents=True)
+                    is_used = folder.exists() and any(p.is_dir() for p in folder.iterdir())
+                    if not found and not is_used:
+                        folder.mkdir(parents=True, exist_ok=True)
                         options.save(folder / "options.yaml", given=True)
                         save_results(folder / "study.json", about | {"code": _code()})
                         return folder

@@ -82,10 +82,13 @@ def carry_out(
         raise RunError(f"the disk of {study.folder} is full; {hint}") from error
     print_table(header, rows, format)
     say(f"Results in {study.folder}")
-    if study.given_up and study.fails_with_a_run:
-        failed = ", ".join(sorted(study.given_up))
+    failed = [m for m in study.members() if m.name in study.given_up and study.fails_with_a_run]
+    for member in [m for m in failed if study.state(m) == "finished"]:
+        say(f"{member.name} is not predicted: {study.last_line(member)}")
+        failed.remove(member)
+    if failed:
         hint = f"see output.txt of each in {study.folder}; type the same again to go on"
-        raise RunError(f"{failed} failed; {hint}")
+        raise RunError(f"{', '.join(m.name for m in failed)} failed; {hint}")
 
 
 def without(arguments: list[str], *names: str) -> list[str]:
