@@ -3,6 +3,8 @@ TEMPLATE := {{cookiecutter.project_slug}}
 PYTHON ?= python3
 RUN := .venv/bin/
 END ?= not prerelease
+# One more than there are cores: tests wait for processes that begin.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 
 # Not the system's sh: the old make of macOS would run simple commands with another PATH.
 SHELL := /bin/bash
@@ -34,7 +36,7 @@ demo: | $(UV)
 	cd demo && uv sync && uv run python main.py
 
 test: lint
-	$(RUN)pytest --numprocesses auto --dist loadscope
+	$(RUN)pytest --numprocesses $(WORKERS) --dist loadscope
 
 test-fast: .venv/ready
 	$(RUN)pytest -m "not slow and not chaos and not ends"

@@ -506,20 +506,22 @@ class TestOthers:
         shown = project.run("ablate", "mine", "--only", "[weight_decay]", code=2)
         assert "does not differ in it; it differs in" in shown
 
+
+@pytest.mark.slow
+class TestElsewhere:
     def test_loggers(self, project: Project) -> None:
         """MLflow has the runs as children of one, W&B as one group."""
-        words = ("seeds", "--num", "2", *MLP, "--max_epochs", "1", "--name", "logged")
+        words = ("seeds", "--num", "1", *MLP, "--max_epochs", "1", "--name", "logged")
         project.run(*words, "--loggers", "[mlflow,wandb]", WANDB_MODE="offline")
         folder = project.folder / "runs/logged"
         with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
             named = dict(database.execute("SELECT name, run_uuid FROM runs"))
             query = "SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'"
             parents = dict(database.execute(query))
-        children = [named[f"logged/seed_{n}"] for n in range(2)]
-        assert parents == dict.fromkeys(children, named["logged"])
+        assert parents == {named["logged/seed_0"]: named["logged"]}
         for file in folder.glob("seed_*/wandb/offline-run-*/run-*.wandb"):
             assert b"logged" in file.read_bytes()
-        assert len([*folder.glob("seed_*/wandb/offline-run-*")]) == 2
+        assert len([*folder.glob("seed_*/wandb/offline-run-*")]) == 1
 
     def test_submit(self, project: Project, tmp_path: Path) -> None:
         """A stand-in for sbatch runs the script for each number of the array."""
