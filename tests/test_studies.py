@@ -24,6 +24,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from torch.utils.data import Dataset
 
 from core.errors import UsageError
+from core.runs.tables import table
 from core.train.folds import classes_of, fold_of
 from core.train.search import distribution
 from core.train.trials import Trial, open_storage
@@ -289,6 +290,13 @@ def leaders(pids: list[int]) -> list[int]:
     return [pid for pid in pids if os.getsid(pid) == pid]
 
 
+def test_latex() -> None:
+    assert table(["a_b", "c"], [["1 ± 2", None]], "latex").splitlines() == [
+        *(r"\begin{tabular}{lr}", r"\toprule", r"a\_b & c \\", r"\midrule"),
+        *(r"1 $\pm$ 2 &  \\", r"\bottomrule", r"\end{tabular}"),
+    ]
+
+
 class TestSpace:
     @pytest.mark.parametrize(
         ("text", "is_whole", "expected"),
@@ -460,6 +468,7 @@ class TestSweep:
             ("--search.lr '0 1' --monitor what", "nothing tells whether less or more is better"),
             ("--search.lr '0 1' --trials 0", "sweep needs --trials of 1 or more"),
             ("--search.lr '0 1' --sampler Best", "expected one of"),
+            ("--search.lr '[1,2'", "--search.lr [1,2: not valid YAML"),
             ("", "sweep needs search"),
         ],
     )
@@ -477,13 +486,15 @@ class TestOthers:
             "from data.digits import Digits\n\n\ndef undivided():\n    return Digits('train')\n"
         )
         words = ("--dataset", "undivided", *MLP, "--max_epochs", "1")
-        shown = project.run("seeds", "--num", "2", "--vary", "data,weights", "--seed", "3", *words)
+        typed = ("--num", "2", "--vary", "data,weights", "--seed", "3", "--keep", "none")
+        shown = project.run("seeds", *typed, *words)
         assert "mean ± std" in shown
         study = project.folder / "runs/undivided-mlp-seeds"
         project.run(*words, "--seed", "4", "--split_seed", "1", "--name", "one")
         one = json.loads((project.of("one") / "metrics.json").read_text())
         one.pop("checkpoint")
         assert metrics(study)["seed_4"] == one
+        assert not list(study.glob("*/checkpoints/*.ckpt"))
         shown = project.run("seeds", "--vary", "data", *MLP, code=2)
         assert "the parts are the dataset's own" in shown
 
@@ -500,6 +511,8 @@ class TestOthers:
         project.run(*words, "--seed", "1", "--name", "back")
         back = json.loads((project.of("back") / "metrics.json").read_text())
         study = project.folder / "runs/digits-mlp-ablate"
+        kept = [file.stem.partition("=")[0] for file in study.glob("*/checkpoints/*.ckpt")]
+        assert kept == ["epoch"] * 6  # the best of each
         assert metrics(study)["lr-seed_1"]["test_acc"] == back["test_acc"]
         mean = (metrics(study)["lr-seed_0"]["test_acc"] + back["test_acc"]) / 2
         assert rows[1]["test_acc"].startswith(f"{mean:.4g} ±")

@@ -76,13 +76,14 @@ class Job:
         """
         scores: Any = getattr(self.model, "scores", None)
         found: dict[str, dict[str, Any]] = {}
-        for name, one in (scores.of["test"] if isinstance(scores, StageScores) else {}).items():
+        sets = scores.of["test"] if isinstance(scores, StageScores) else {}
+        for number, (name, one) in enumerate(sets.items()):
             rows = in_order([row for batch in one.each() for row in zip(*batch, strict=True)])
             if rows:
                 outputs, targets, values = zip(*rows, strict=True)
                 found[name] = {"output": [*outputs], "target": [*targets], "score": [*values]}
                 found[name] |= {"scored_by": one.scored_by}
-                part = [*self.data.sets("test").values()][len(found) - 1]
+                part = [*self.data.sets("test").values()][number]
                 found[name]["names"] = file_names(part, len(rows))
         if found and self.trainer.is_global_zero:
             torch.save(found.get("", found), file.with_suffix(".pt"))

@@ -223,7 +223,11 @@ def _set_typed(options: Options, name: str, value: Text) -> None:
     keys = options.keys(bare)
     holder, dot, item = bare.partition(".")
     if not keys and dot and "dict" in str(options.known().get(holder, NONE).type):
-        named = {**(options.values.get(holder) or {}), item: get_loader("yaml")(str(value))}
+        try:
+            inner = get_loader("yaml")(str(value))
+        except yaml.YAMLError:
+            raise UsageError(f"--{bare} {value}: not valid YAML; lists as '[1,2]'") from None
+        named = {**(options.values.get(holder) or {}), item: inner}
         options.set(holder, named, f"--{bare} {value}")
         return
     if not keys:

@@ -1,7 +1,6 @@
 """What `tune` measures in real steps: the loss of each learning rate, the speed of a batch size."""
 
 import math
-import resource
 import statistics
 import sys
 import time
@@ -148,6 +147,8 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes that training took of a GPU; else all that this process has ever taken."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated())
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
