@@ -223,7 +223,7 @@ class TestSplitBy:
             DInterface(Own(0, 100), split_by="groups").part("train")
 
     def test_fit(self) -> None:
-        """The dataset is given the samples that train, once: what it scales, it may scale in place."""
+        """The dataset is given the samples that train, once, to scale in place."""
         seen: list[list[int]] = []
 
         class Scaled(Own):
