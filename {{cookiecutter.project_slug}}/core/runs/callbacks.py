@@ -14,6 +14,7 @@ from core.cli.names import import_path, locate, section
 from core.cli.options import Options
 from core.errors import UsageError
 from core.runs.last_checkpoint import LastCheckpoint
+from core.runs.logged import Logged
 from core.runs.notes import FirstSteps, Looks
 from core.runs.processes import say
 from core.runs.watch import EVALUATED
@@ -148,7 +149,7 @@ def make_checkpoints(
     often = {n: best.pop(n, None) for n in ("every_n_train_steps", "train_time_interval")}
     if often["train_time_interval"]:
         often["train_time_interval"] = _interval(often["train_time_interval"])
-    found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps)]
+    found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps), Logged()]
     if (folder / "trial.json").exists():
         from core.runs.pruning import Pruning  # only here: Optuna is not for everyone
 
