@@ -45,14 +45,12 @@ class Figures(pl.Callback):
                 title = f"{title}-{name}".strip("-")
                 self._show(trainer, title, draw, results, self.num_samples)
 
-    def _show(
-        self, trainer: pl.Trainer, title: str, draw: Callable[..., Any], *of: Any, **place: str
-    ) -> None:
+    def _show(self, trainer: Any, title: str, draw: Callable[..., Any], *of: Any, **at: str) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of signs that a font lacks
                 if (drawn := draw(*of)) is not None:
-                    show(title, drawn, trainer=trainer, **place)
+                    show(title, drawn, trainer=trainer, **at)
         except ModuleNotFoundError as error:
             say(f"{title} can't be drawn without {error.name}; type uv sync --extra studies")
         except Exception as error:  # whatever it is, it is only shown

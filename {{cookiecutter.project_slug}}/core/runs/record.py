@@ -149,7 +149,8 @@ def read_first_steps(folder: Path) -> list[tuple[int, str]]:
 def read_curves(file: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """Steps and values in `metrics.csv`: by metric and stage, "" of what belongs to none."""
     found: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for row in csv.DictReader(file.open(newline="")) if file.is_file() else ():
+    text = file.read_text("utf-8") if file.is_file() else ""
+    for row in csv.DictReader(text.splitlines()):
         for name, value in row.items():
             stage, metric, each = _LOGGED.findall(name)[0]
             if value and metric not in ("step", "epoch") and stage != "test":

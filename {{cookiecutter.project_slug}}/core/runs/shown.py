@@ -170,7 +170,7 @@ def _write(file: Path, content: Content) -> None:
 
 
 def _send(logger: Any, tag: str, content: Any, step: int) -> None:
-    to = getattr(logger, "experiment", None)
+    to: Any = getattr(logger, "experiment", None)
     is_picture, is_text = isinstance(content, Image.Image), isinstance(content, str)
     if isinstance(logger, TensorBoardLogger):
         if is_picture:
