@@ -38,14 +38,14 @@ class Figures(pl.Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draws what fits the task."""
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = data if hasattr(data, "sets") else None
         found = tested(pl_module, data) if self.folder else {}  # in all processes
         for name, one in found.items() if trainer.is_global_zero else ():
             results = Results(pl_module, data, name, one)
             for title, draw in DRAWN.get(results.task or "", {}).items():
-                title = f"{title}-{name}".strip("-")
-                self._show(trainer, title, draw, results, self.num_samples)
+                self._show(trainer, f"{title}-{name}".strip("-"), draw, results, self.num_samples)
 
-    def _show(self, trainer: Any, title: str, draw: Callable[..., Any], *of: Any, **at: str) -> None:
+    def _show(self, trainer: Any, title: str, draw: Any, *of: Any, **at: str) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of signs that a font lacks
@@ -68,7 +68,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
 def curves(file: Path) -> Any:
     """Each metric over the steps, of training and validation in one; None without any."""
     found = read_curves(file)
-    if not found:
+    if not found:  # no logger has written any
         return None
     columns = len(found) if len(found) < 3 else 2 + (len(found) > 4)
     figure, axes = new_figure(3.4, 2.6, -(-len(found) // columns), columns)
@@ -93,18 +93,19 @@ def confusion(results: Results, count: int) -> Any:
     table = torch.bincount(truth * size + shares.argmax(1), minlength=size**2).view(size, size)
     names, side = results.classes(size), max(3.6, min(9.0, 1.6 + 0.42 * size))
     figure, [[axes]] = new_figure(side + 0.8, side)
+    place = {"ha": "center", "va": "center", "fontsize": 9}
     parts = table / table.sum(1, keepdim=True).clamp_min(1)
     image = axes.imshow(parts, "Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.04)
     axes.set(xlabel="predicted class", ylabel="true class")
     if size > 20:
         return figure
-    axes.set_xticks(range(size), names, rotation=45 * (max(map(len, names)) > 3), ha="center")
+    look = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(size), names, **look if max(map(len, names)) > 3 else {})
     axes.set_yticks(range(size), names)
     for row, column in table.nonzero().tolist():
         colour = "white" if parts[row, column] > 0.5 else "black"
-        number = str(int(table[row, column]))
-        axes.text(column, row, number, color=colour, ha="center", va="center", fontsize=9)
+        axes.text(column, row, f"{table[row, column]}", color=colour, **place)
     return figure
 
 
@@ -114,15 +115,13 @@ def predicted(results: Results, count: int) -> Any:
     output, target = (v.reshape(len(v), -1) for v in (output, target.reshape(output.shape)))
     if output.shape[1] > 4:
         output, target = (v.reshape(-1, 1) for v in (output, target))
-    columns = output.shape[1]
-    figure, [every] = new_figure(3.6, 3.6, 1, columns)
+    figure, [every] = new_figure(3.6, 3.6, 1, output.shape[1])
     for axes, found, true in zip(every, output.T, target.T, strict=True):
         ends = [float(min(found.min(), true.min())), float(max(found.max(), true.max()))]
         axes.plot(ends, ends, color="0.6", linewidth=1)
         axes.scatter(true, found, s=12, alpha=0.5, linewidths=0)
-        error = ((found - true) ** 2).mean().sqrt()
-        axes.set(xlabel="true", ylabel="predicted", aspect="equal")
-        axes.set_title(f"RMSE {error:.3g}, n = {len(true):,}", fontsize=10)
+        error = f"RMSE {((found - true) ** 2).mean().sqrt():.3g}, n = {len(true):,}"
+        axes.set(xlabel="true", ylabel="predicted", aspect="equal", title=error)
     return figure
 
 

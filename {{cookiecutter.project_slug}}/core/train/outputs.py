@@ -96,6 +96,6 @@ def tested(model: pl.LightningModule, data: Any) -> dict[str, dict[str, Any]]:
             outputs, targets, values = zip(*rows, strict=True)
             found[name] = {"output": [*outputs], "target": [*targets], "score": [*values]}
             found[name] |= {"scored_by": one.scored_by}
-            part = [*data.sets("test").values()][number]
-            found[name]["names"] = file_names(part, len(rows))
+            parts = [*data.sets("test").values()] if data else []
+            found[name]["names"] = file_names(parts[number], len(rows)) if parts else None
     return found
