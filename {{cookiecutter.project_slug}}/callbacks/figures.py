@@ -45,7 +45,7 @@ class Figures(pl.Callback):
             for title, draw in DRAWN.get(results.task or "", {}).items():
                 self._show(trainer, f"{title}-{name}".strip("-"), draw, results, self.num_samples)
 
-    def _show(self, trainer: Any, title: str, draw: Any, *of: Any, **at: str) -> None:
+    def _show(self, trainer: Any, title: str, draw: Any, *of: Any, **at: Any) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of signs that a font lacks
@@ -95,7 +95,7 @@ def confusion(results: Results, count: int) -> Any:
     figure, [[axes]] = new_figure(side + 0.8, side)
     place = {"ha": "center", "va": "center", "fontsize": 9}
     parts = table / table.sum(1, keepdim=True).clamp_min(1)
-    image = axes.imshow(parts, "Blues", vmin=0, vmax=1)
+    image = axes.imshow(parts.numpy(), "Blues", vmin=0, vmax=1)
     figure.colorbar(image, label="share of the true class", fraction=0.046, pad=0.04)
     axes.set(xlabel="predicted class", ylabel="true class")
     if size > 20:
@@ -119,7 +119,7 @@ def predicted(results: Results, count: int) -> Any:
     for axes, found, true in zip(every, output.T, target.T, strict=True):
         ends = [float(min(found.min(), true.min())), float(max(found.max(), true.max()))]
         axes.plot(ends, ends, color="0.6", linewidth=1)
-        axes.scatter(true, found, s=12, alpha=0.5, linewidths=0)
+        axes.scatter(true.numpy(), found.numpy(), s=12, alpha=0.5, linewidths=0)
         error = f"RMSE {((found - true) ** 2).mean().sqrt():.3g}, n = {len(true):,}"
         axes.set(xlabel="true", ylabel="predicted", aspect="equal", title=error)
     return figure
@@ -133,7 +133,7 @@ def by_label(results: Results, count: int) -> Any:
     both, names = (found * truth).sum(0), results.classes(found.shape[1])
     figure, [[axes]] = new_figure(4.5, max(2.2, 1 + 0.28 * len(names)))
     for label, of, marker in (("precision", found, "o"), ("recall", truth, "s")):
-        axes.plot(both / of.sum(0).clamp_min(1), names, marker, label=label)
+        axes.plot((both / of.sum(0).clamp_min(1)).numpy(), names, marker, label=label)
     axes.set(xlim=(-0.02, 1.02), xlabel="share", ylabel="label")
     axes.legend(frameon=False)
     axes.invert_yaxis()
