@@ -13,6 +13,7 @@ from core.cli.construct import is_plain
 from core.cli.names import suggest
 from core.errors import UsageError
 from core.runs.checkpoints import read
+from core.runs.shown import show
 from core.train.alternation import Alternation
 from core.train.batches import split_named
 from core.train.build import build_loss, build_network
@@ -224,6 +225,10 @@ class MInterface(pl.LightningModule):
             found |= {n: data.restored(found[n]) for n in ("output", "target") if n in found}
         self.scores.add(stage, number, found)
         return loss
+
+    def show(self, name: str, value: Any, every: int = 1) -> None:
+        """Keeps a picture, figure, text or histogram: see `core.runs.shown.show`."""
+        show(name, value, every, self.trainer)
 
     def on_train_epoch_end(self) -> None:
         """Logs the loss and the metrics of the epoch."""

@@ -102,6 +102,7 @@ class Options:
         run_folder: The earlier run that the command is about, if it is about one.
         checkpoint: What that run goes on from, if it does.
         changed: What was given anew for it that makes a difference, as "lr=0.1".
+        label: What that, and weights other than the best, add to the names of results.
         idle: Options of the interfaces that the chosen LightningModule has no use for.
         has_loaders: Whether the data is what that module's own loaders give.
     """
@@ -115,6 +116,7 @@ class Options:
     run_folder: Path | None = None
     checkpoint: Path | None = None
     changed: list[str] = field(default_factory=list)
+    label: str = ""
     idle: set[str] = field(default_factory=set)
     has_loaders: bool = False
 

@@ -17,6 +17,7 @@ from core.runs.last_checkpoint import LastCheckpoint
 from core.runs.logged import Logged
 from core.runs.notes import FirstSteps, Looks
 from core.runs.processes import say
+from core.runs.shown import Shown
 from core.runs.watch import EVALUATED
 from core.train.direction import direction
 from core.train.seeding import StatelessSeeding
@@ -43,7 +44,7 @@ def direction_of(model: pl.LightningModule) -> Direction:
 
 def make_own(options: Options, folder: Path | None) -> list[pl.Callback]:
     """Those of every run that no option names."""
-    own: list[pl.Callback] = [StatelessSeeding(), Looks(options)]
+    own: list[pl.Callback] = [StatelessSeeding(), Looks(options), Shown(options, folder)]
     return [*own, FirstSteps(folder)] if folder and options.command == "fit" else own
 
 
