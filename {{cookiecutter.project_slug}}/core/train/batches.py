@@ -238,6 +238,28 @@ def is_channels_last(shape: Sequence[int]) -> bool:
     return len(shape) == 4 and shape[3] in (1, 3, 4) and min(shape[1:3]) > 4
 
 
+def shape_of(batch: Any, fact: str) -> Iterator[Any]:
+    """What the shape of a batch's first tensor, (B, …), tells of a fact; the surest first.
+
+    Args:
+        batch: Of any form.
+        fact: `input_size`, all but B; `in_channels`, of (C, L), (C, H, W) or (C, D, H, W); or
+            `image_size`, H where it is that of a square, then (H, W).
+    """
+    values = [*batch.values()] if isinstance(batch, dict) else batch
+    first = values[0] if isinstance(values, list | tuple) else values
+    shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
+    if fact != "input_size" and is_channels_last([1, *shape]):
+        shape = [shape[2], *shape[:2]]
+    if fact == "input_size" and shape:
+        yield shape
+    elif fact == "in_channels" and 2 <= len(shape) <= 4:
+        yield shape[0]
+    elif fact == "image_size" and len(shape) == 3:
+        yield from [shape[-1]] if shape[-2] == shape[-1] else []
+        yield shape[-2:]
+
+
 def given_as(batch: Any, forms: Sequence[str]) -> Any:
     """A batch in other forms."""
     if "float64" in forms:
