@@ -56,6 +56,12 @@ def batches_done(trainer: pl.Trainer) -> int:
     return 0 if is_over else int(batches.current.processed)
 
 
+def is_in_epoch(trainer: pl.Trainer) -> bool:
+    """Whether training has begun, not only looked at an example: loops/progress.py."""
+    total: Any = trainer.fit_loop.epoch_progress.total
+    return trainer.training and bool(total.started)
+
+
 def let_plateau_step(trainer: pl.Trainer) -> None:
     """Has a resumed epoch count for ReduceLROnPlateau: loops/fit_loop.py, `restarting`."""
     trainer.fit_loop.restarting = False

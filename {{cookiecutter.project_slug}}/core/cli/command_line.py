@@ -80,7 +80,8 @@ def _check(options: Options, recorded: dict[str, Any]) -> None:
         if parameter.default is REQUIRED and name not in options.values:
             command = options.command
             raise UsageError(f"{command} needs {name}; see python main.py {command} --help")
-    free = (*_FREE, *(f"{s}." for s in options.targets if s not in SECTIONS))
+    bound = {*SECTIONS, *map(names.section, options.values.get("batch_transforms") or [])}
+    free = (*_FREE, *(f"{s}." for s in options.targets if s not in bound))
     free = free if options.command == "fit" else (*free, "batch_size", "run", "ckpt", "format")
     known = options.known()
     for key, value in options.values.items():
