@@ -104,8 +104,8 @@ class BatchTransforms:
             text = f"mixes labels of classes, and {comparison.title} compares values"
             raise UsageError(f"--batch_transforms {title}: {text}")
         output = torch.zeros(2, 2, device=self.model.device)
-        labels = output[0].long()
-        if comparison.tried(output, output + 0.5) is None and comparison.tried(output, labels):
+        shares, labels = (comparison.tried(output, t) for t in (output + 0.5, output[0].long()))
+        if shares is None and labels is not None:
             text = f"makes labels shares, float32 (B, num_classes), which {comparison.title} with "
             text += "its arguments does not take; type --loss cross_entropy"
             raise UsageError(f"--batch_transforms {title}: {text}")
