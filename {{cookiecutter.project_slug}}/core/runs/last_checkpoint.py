@@ -7,10 +7,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
 
 from core import lightning
-from core.errors import RunError, UsageError
+from core.errors import RunError
 from core.runs.processes import Stopped, on_stop
 from core.runs.record import update_run
 
@@ -124,14 +123,7 @@ class LastCheckpoint(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Lets schedules have another length now, and batches another size (`--auto_batch`).
-
-        Raises:
-            UsageError: Its weights are an average, and nothing goes on with that.
-        """
-        averages = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
-        if "current_model_state" in checkpoint and not averages:
-            raise UsageError("--callbacks: the run averages its weights; go on with that callback")
+        """Lets schedules have another length now, and batches another size (`--auto_batch`)."""
         lightning.forget_lengths(checkpoint)
         then = checkpoint.get("DInterface", {}).get("batch_size")
         now = getattr(getattr(trainer, "datamodule", None), "batch_size", then)
