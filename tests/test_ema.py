@@ -102,8 +102,8 @@ def test_killed_in_validation(bake: Bake) -> None:
     """Within an epoch, where weights and average have changed places: it goes on exactly."""
     project = Project(bake())
     (project.folder / "callbacks/waits.py").write_text(WAITS)
-    options = (*QUICK, "--max_epochs", "2", "--batch_size", "128", "--val_check_interval", "7")
-    options += ("--checkpoint_every_n_steps", "1", "--callbacks+=[ema,waits]")
+    options = [*QUICK, "--max_epochs", "2", "--batch_size", "128", "--val_check_interval", "7"]
+    options += ["--checkpoint_every_n_steps", "1", "--callbacks+=[ema,waits]"]
     whole = project.run(*options, "--name", "whole")
     assert "averaged weights are validated" in whole
     (project.folder / "wait").touch()
