@@ -160,7 +160,8 @@ SCENARIOS = {
     "plateau": (
         *("--max_epochs", "10", "--num_workers", "2", "--accumulate_grad_batches", "3"),
         *("--lr_scheduler", "plateau", "--lr_scheduler_args.patience", "0"),
-        *("--log_every_n_steps", "1"),
+        *("--log_every_n_steps", "1", "--batch_transforms", "[RandomCrop,MixUp,CutMix]"),
+        *("--RandomCrop.size", "8", "--RandomCrop.padding", "1"),
     ),
     "mid_epoch": (
         *("--max_epochs", "10", "--lr_scheduler", "cosine", "--warmup_steps", "30"),
@@ -168,7 +169,7 @@ SCENARIOS = {
     ),
     "average": (
         *("--max_epochs", "10", "--lr_scheduler", "null", "--patience", "2", "--min_delta", "0.2"),
-        "--callbacks+=EMAWeightAveraging",
+        *("--callbacks+=ema", "--ema.decay", "0.9"),
     ),
     "parted": (
         *("--max_epochs", "10", "--model_name", "parted", "--loss", "own_loss.parts"),
@@ -197,7 +198,7 @@ SCENARIOS = {
     ),
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
-        *("--optimizer", "sgd", "--momentum", "0.9"),
+        *("--optimizer", "sgd", "--momentum", "0.9", "--batch_transforms", "[MixUp]"),
         *("--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "3"),
     ),
 }

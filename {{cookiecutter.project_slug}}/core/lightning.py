@@ -114,6 +114,12 @@ def move_schedules_of_epochs(trainer: pl.Trainer) -> None:
     vars(loop)["_update_learning_rates"] = update_learning_rates
 
 
+def is_in_epoch(trainer: pl.Trainer) -> bool:
+    """Whether training has begun, not only looked at an example: loops/progress.py."""
+    total: Any = trainer.fit_loop.epoch_progress.total
+    return trainer.training and bool(total.started)
+
+
 def let_plateau_step(trainer: pl.Trainer) -> None:
     """Has a resumed epoch count for ReduceLROnPlateau: loops/fit_loop.py, `restarting`."""
     trainer.fit_loop.restarting = False

@@ -108,6 +108,11 @@ def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) 
     if isinstance(target, type) and issubclass(target, cb.BaseFinetuning):
         why = "what it froze stays frozen where a run goes on"
         raise UsageError(f'--callbacks {name}: {why}; type --freeze "[NAME]" --unfreeze_at_epoch N')
+    if isinstance(target, type) and issubclass(target, cb.StochasticWeightAveraging):
+        why = "its average is in last.ckpt alone, not in the best weights, which are tested"
+        raise UsageError(f"--callbacks {name}: {why}; type --callbacks+=ema")
+    if target is cb.EMAWeightAveraging and "decay" not in given:
+        say(f"{name} averages over 1,000 steps from the first; --callbacks+=ema begins with fewer")
     arguments = offer(parameters(target), given, facts)
     with lightning.refused(title=f"--callbacks {name}"):
         if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
