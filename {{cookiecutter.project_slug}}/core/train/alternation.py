@@ -145,6 +145,14 @@ class Alternation(pl.Callback):
         pl_module.configure_gradient_clipping(optimizer, *how)
 
 
+def tell_counting(trainer: pl.Trainer, model: Any) -> None:
+    """Says what `--max_steps` counts where Lightning counts the steps of several optimizers."""
+    own = getattr(model, "alternation", None)
+    if trainer.max_steps > 0 and not model.automatic_optimization and not (own and own.times):
+        what = f"each step of each optimizer of {type(model).__name__}, as Lightning does"
+        say(f"--max_steps {trainer.max_steps} counts {what}")
+
+
 def _optimizers(model: pl.LightningModule) -> list[Any]:
     found: Any = model.optimizers()
     return found if isinstance(found, list) else [found]
