@@ -33,8 +33,8 @@ class Pair(MInterface):
         """Other first, as often as told."""
 
         def product() -> Tensor:
-            output: Tensor = self.other(self(batch[0]))
-            return output.mean()
+    XX
+            return cast(Tensor, output).mean()
 
         for _ in range(round(self.alternation.times["other"])):
             found = self.minimize("other", product)
