@@ -33,8 +33,8 @@ class Pair(MInterface):
         """Other first, as often as told."""
 
         def product() -> Tensor:
-    XX
-            return cast(Tensor, output).mean()
+                output: Tensor = self.other(self(batch[0]))
+            return output.mean()
 
         for _ in range(round(self.alternation.times["other"])):
             found = self.minimize("other", product)
@@ -51,7 +51,7 @@ class Pair(MInterface):
 
     def numbers(self) -> list[float]:
         """What it learned: w, v."""
-        return [self.net.weight.item(), self.other.weight.item()]
+        return [parameter.item() for parameter in self.parameters()]
 
 
 class Ones(torch.utils.data.TensorDataset):
