@@ -17,7 +17,7 @@ class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
     neither digits nor pixels of the photographs.
 
     Args:
-        split: Which part: 1,257 digits and the left five eighths of the photographs train, 180 and
+        split: Which part: 1,257 digits and the left 400 columns of the photographs train, 180 and
             the next 96 columns validate, 360 and the rest test.
         augment: Whether to draw the images anew whenever they are asked for.
         image_size: Width and height in pixels; 96 at most.

@@ -19,7 +19,7 @@ class Photographs(Dataset[dict[str, Tensor]]):
     that is sharper without colours.
 
     Args:
-        split: Which part: the left five eighths train, the next 96 columns validate, the rest tests.
+        split: Which part: the left 400 columns train, the next 96 validate, the rest tests.
         augment: Whether to flip and turn the patches.
         guided: Whether there is a second input, `guide`.
         size: Width and height of a large patch in pixels; even, 96 at most.

@@ -1,5 +1,6 @@
 """Networks that tell the class of each pixel."""
 
+import itertools
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         widths = [width << level for level in range(depth + 1)]
-        pairs = [*zip(widths, widths[1:], strict=False)]  # from fine to coarse
+        pairs = [*itertools.pairwise(widths)]  # from fine to coarse
         self.first = _block(in_channels, width)
         self.down = nn.ModuleList(_block(fine, coarse) for fine, coarse in pairs)
         self.up = nn.ModuleList(

@@ -141,10 +141,8 @@ class Scores:
         is_large = kept[0]["output"].ndim > 2  # images may be of several sizes
         for group in [[found] for found in kept] if is_large else [kept]:
             for what in dict.fromkeys(self._measures.values()):
-                pairs = [
-                    ({"output": f["output"]} | f.get("_beside", {}), f["target"]) for f in group
-                ]
-                pairs = [(there[what], target) for there, target in pairs if what in there]
+                held = [(f | f.get("_beside", {}), f["target"]) for f in group]
+                pairs = [(found[what], target) for found, target in held if what in found]
                 if pairs:
                     self._update(what, *map(torch.cat, zip(*pairs, strict=True)))
 
