@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 
 class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
-    """One to four of scikit-learn's digits in bright ink on a piece of one of its photographs.
+    """One or two of scikit-learn's digits in bright ink on a piece of one of its photographs.
 
     Items are `(image, mask)`: image (3, image_size, image_size), float32 in [0, 1]; mask
     (image_size, image_size), int64: 0 is the photograph, 1 to 10 the digits 0 to 9. The parts share
@@ -34,7 +34,7 @@ class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
         self,
         split: Literal["train", "val", "test"] = "train",
         augment: bool = False,
-        image_size: int = 48,
+        image_size: int = 32,
         num_images: int = 1000,
     ) -> None:
         digits, labels = load_digits(return_X_y=True)
@@ -65,7 +65,7 @@ class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
         left = draw(0, photograph.shape[2] - size + 1)
         image = photograph[:, top : top + size, left : left + size].clone()
         mask = torch.zeros(size, size, dtype=torch.int64)
-        for _ in range(draw(1, 5)):
+        for _ in range(draw(1, 3)):
             number, height = draw(0, len(self.digits)), draw(12, 21)
             digit = self.digits[number][None, None]
             ink = interpolate(digit, size=height, mode="bilinear")[0, 0]  # (h, h): how much of it

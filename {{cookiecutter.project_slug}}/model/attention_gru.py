@@ -97,8 +97,7 @@ class Translator(MInterface):
         start = torch.full_like(target[:, :1], START)
         return (source, torch.cat([start, target[:, :-1]], dim=1)), target
 
-    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Tokens (B, T), for as long as the longest source and an end."""
         source, _ = batch
-        tokens: Tensor = self.net.generate(source, source.shape[1] + 1)  # type: ignore[operator]
-        return tokens
+        return {"tokens": self.net.generate(source, source.shape[1] + 1)}  # type: ignore[operator]
