@@ -38,6 +38,7 @@ OWNERS = {
     "core.runs.callbacks:make_checkpoints": "run",
     "core.runs.loggers:make_loggers": "run",
     "core.runs.folders:make_folder": "run",
+    "core.train.weights:begin": "run",
     "main:build": "run",
 }
 

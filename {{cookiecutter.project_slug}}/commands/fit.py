@@ -12,20 +12,19 @@ from core import lightning
 from core.errors import RunError, TryAgain, UsageError
 from core.job import Job, load_weights, merged
 from core.runs.checkpoints import check_storable
-from core.runs.folders import find_checkpoint, find_folder
+from core.runs.opening import place
 from core.runs.processes import say
 from core.runs.record import read_run, recorded
 from core.train.build import check_last_batch
 from core.train.own_loaders import OwnLoaders
 from core.train.seeding import run_seed
-from core.train.weights import warm_start
+from core.train.weights import begin
 
 
 def fit(
     job: Job,
     *,
     resume: str | None = None,
-    init_from: str | None = None,
     profile: bool = False,
     auto_batch: bool = False,
     final_test: bool = True,
@@ -36,8 +35,6 @@ def fit(
         job: What to train.
         resume: An earlier run to go on with, exactly where it was: last, its name or its folder.
             Its options hold; those that leave network and data as they are may be changed.
-        init_from: A run, or a file with weights, to begin with the weights of. Those that do not
-            fit are left out and named.
         profile: Whether to tell in a table where the time goes.
         auto_batch: Whether to halve the batch when memory runs out, and to accumulate the gradients
             of twice as many, so that a step of the optimizer sees as many samples as before.
@@ -56,7 +53,7 @@ def fit(
     with recorded(job.folder, job.options.arguments, seed=run_seed(), **facts):
         changes = {}
         try:
-            _train(job, resume, init_from, profile)
+            _train(job, resume, profile)
             _finish(job, final_test)
         except Exception as error:
             is_own = isinstance(job.data.parts, OwnLoaders)  # whose batches are of another size
@@ -97,21 +94,13 @@ def check(job: Job) -> None:
         say(f"the loaders of {name} are not used: the data is --dataset {chosen}")
 
 
-def begin_from(job: Job, init_from: str, root: str) -> None:
-    """Takes the weights of a file, or of a run below a folder."""
-    file = Path(init_from)
-    if not file.is_file():
-        file = find_checkpoint(find_folder(root, init_from), "best")
-    warm_start(job.model, file)
-
-
-def _train(job: Job, resume: str | None, init_from: str | None, profile: bool) -> None:
-    if init_from:
-        begin_from(job, init_from, str(job.folder.parent.parent if job.folder else "runs"))
+def _train(job: Job, resume: str | None, profile: bool) -> None:
     if job.options.checkpoint:
         say(f"going on from {job.options.checkpoint}")
     elif job.folder and resume and len(read_run(job.folder).get("commands", [])) > 1:
         say(f"{job.folder} has saved nothing yet; it begins anew")
+    if not job.options.checkpoint:
+        begin(job.model, place(job.options)[0], **job.options.of("begin"))
     if profile:
         job.trainer.callbacks.append(TimeProfile())  # type: ignore[attr-defined]
     try:

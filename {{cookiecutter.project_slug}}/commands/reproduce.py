@@ -117,7 +117,7 @@ def _losses(folder: Path) -> list[tuple[int, str]]:
     found = read_first_steps(folder)
     if not found or not all(loss for _, loss in found):
         raise UsageError(f"{folder} has written down no losses of its first steps: first_steps.csv")
-    if any(word.startswith("--init_from") for word in read_run(folder).get("commands", [[]])[0]):
+    if yaml.safe_load((folder / "config.yaml").read_text("utf-8")).get("init_from"):
         raise UsageError(f"{folder} began with the weights of another run, which it does not keep")
     return found
 

@@ -11,7 +11,7 @@ from pytorch_lightning import callbacks as cb
 from torch.utils.data import IterableDataset
 
 from callbacks.finite_loss import FiniteLoss
-from commands.fit import begin_from, check
+from commands.fit import check
 from core import ROOT, lightning
 from core.cli.options import Options
 from core.cli.project_file import ProjectFile
@@ -22,6 +22,7 @@ from core.runs.opening import place
 from core.runs.processes import say
 from core.train.own_loaders import OwnLoaders
 from core.train.tuning import Ramp, Steps, Stopwatch, search
+from core.train.weights import begin
 from main import build
 
 # Options of `fit` that would validate, stop, show or keep something, or move the rate.
@@ -46,7 +47,6 @@ def tune(
     steps: int = 100,
     min_lr: float = 1e-7,
     max_lr: float = 10.0,
-    init_from: str | None = None,
     write: bool = False,
 ) -> None:
     """Find a learning rate or a batch size, with real steps that leave no run.
@@ -61,7 +61,6 @@ def tune(
         steps: Steps of the optimizer: of the ramp, or the most for each batch size.
         min_lr: Learning rate at the beginning of the ramp.
         max_lr: The one at its end, unless the loss diverges before.
-        init_from: A run, or a file with weights, to begin with the weights of.
         write: Whether to put what was found into config.yaml.
 
     Raises:
@@ -90,8 +89,7 @@ def tune(
         options.set("trainer.default_root_dir", scratch)
         job = build(options, **options.of("build"))
         check(job)
-        if init_from:
-            begin_from(job, init_from, root)
+        begin(job.model, root, **options.of("begin"))
         if find == "lr":
             ramp = Ramp(np.geomspace(min_lr, max_lr, steps).tolist(), lr)
             _train(job, ramp)

@@ -27,8 +27,8 @@ from core.train.batches import (
     collate_of,
     forms_of,
     given_as,
-    is_channels_last,
     raw,
+    shape_of,
     workers_for,
 )
 from core.train.build import can_take
@@ -197,19 +197,7 @@ class DInterface(pl.LightningDataModule):
         if classes is not None:
             yield classes if isinstance(classes, int) else len(classes)
         if name in ("in_channels", "input_size", "image_size"):
-            batch = self.sample()
-            values = [*batch.values()] if isinstance(batch, dict) else batch
-            first = values[0] if isinstance(values, list | tuple) else values
-            shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
-            if name != "input_size" and is_channels_last([1, *shape]):
-                shape = [shape[2], *shape[:2]]
-            if name == "input_size" and shape:
-                yield shape
-            elif name == "in_channels" and 2 <= len(shape) <= 4:  # (C, L), (C, H, W), (C, D, H, W)
-                yield shape[0]
-            elif name == "image_size" and len(shape) == 3:
-                yield from [shape[-1]] if shape[-2] == shape[-1] else []
-                yield shape[-2:]
+            yield from shape_of(self.sample(), name)
 
     def restored(self, values: Any) -> Any:
         """Outputs or targets in the units that the dataset tells, by its method `restore`."""

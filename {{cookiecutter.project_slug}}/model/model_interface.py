@@ -1,7 +1,7 @@
 """`MInterface`: everything that is the same for every network."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from core.cli.construct import is_plain
 from core.cli.names import suggest
 from core.errors import UsageError
 from core.runs.checkpoints import read
-from core.train.batches import TARGETS
+from core.train.batches import split_named
 from core.train.build import build_loss, build_network
 from core.train.direction import direction
 from core.train.freezing import Freezing
@@ -211,7 +211,7 @@ class MInterface(pl.LightningModule):
         if isinstance(batch, Tensor):
             return (batch,), None
         if not isinstance(batch, tuple | list):
-            return self._split_named(batch, [p.name for p in required])
+            return split_named(batch, self.net, self._inputs, required, self.loss is None)
         if len(required) > 1 and isinstance(batch[0], tuple | list):
             batch = (*batch[0], *batch[1:])
         count = len(batch) - 1
@@ -222,29 +222,6 @@ class MInterface(pl.LightningModule):
             raise UsageError(f"{type(self.net).__name__} takes {takes}; a batch holds {holds}")
         target = batch[count] if len(batch) > count else None
         return tuple(batch[: len(self._inputs) if self.loss is None else count]), target
-
-    def _split_named(self, batch: Any, required: list[str]) -> tuple[Any, Any]:
-        if not isinstance(batch, Mapping):  # an object, such as a graph
-            named = {n: getattr(batch, n) for n in (*required, *TARGETS) if hasattr(batch, n)}
-            target = next((named[n] for n in TARGETS if named.get(n) is not None), None)
-            has_all = {*required} <= named.keys()
-            return ({n: named[n] for n in required} if has_all else (batch,)), target
-        inputs = {p.name: batch[p.name] for p in self._inputs if p.name in batch}
-        rest = [name for name in batch if name not in inputs or self.loss is None]
-        known = [n for n in rest if n in TARGETS] or rest
-        target = batch[known[0]] if len(known) == 1 else None
-        missing = [name for name in required if name not in inputs]
-        used = {*inputs, *known[: target is not None]}
-        others = [name for name in batch if name not in used]
-        if len(missing) == len(others) == 1:
-            inputs[missing[0]] = batch[others[0]]
-        elif missing:
-            takes, hint = ", ".join(required), "give the items the names of forward's parameters"
-            holds = ", ".join(batch)
-            raise UsageError(
-                f"{type(self.net).__name__} takes {takes}; a batch holds {holds}; {hint}"
-            )
-        return inputs, target
 
     def _measured(self, stage: str, batch: Any, number: int = 0) -> Tensor:
         found = normalised(self.step(batch, stage), batch)

@@ -18,7 +18,10 @@ class TwoPictures(nn.Module):
     """
 
     def __init__(
-        self, input_size: Sequence[int], num_features: int = 32, hidden_sizes: Sequence[int] = (256,)
+        self,
+        input_size: Sequence[int],
+        num_features: int = 32,
+        hidden_sizes: Sequence[int] = (256,),
     ) -> None:
         super().__init__()
         self.read = MLP(input_size, num_features, hidden_sizes)

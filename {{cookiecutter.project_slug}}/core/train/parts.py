@@ -84,6 +84,7 @@ class Parts:
         self.reasons: dict[str, str] = {}  # why there is no such part
         self._own: dict[tuple[str, bool], Any] = {}  # a set, or several by name
         self._parts: dict[str, Any] = {}
+        self._fitted: list[Any] = []  # what was given to its method `fit`, once
         self._targets: dict[str, bool] = {}  # whether a part has some
         self._is_understood = False  # the flag
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
@@ -174,7 +175,9 @@ class Parts:
             if isinstance(whole, Pool) or not {*wanted} <= {*missing}:
                 hint = "divide it by seeded fractions: let it take no split or train"
                 raise UsageError(f"only one object of the dataset is given to its fit; {hint}")
-            whole.fit(chosen["train"])
+            if not any(whole is known for known in self._fitted):
+                whole.fit(chosen["train"])
+                self._fitted.append(whole)
         return Subset(whole, chosen[split]) if split in chosen else None
 
     def _whole(self, augment: bool) -> Any:

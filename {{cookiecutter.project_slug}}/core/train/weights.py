@@ -10,10 +10,27 @@ from torch import Tensor
 
 from core.errors import UsageError
 from core.runs.checkpoints import read
+from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
 
 _KEYS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 Tensors = dict[str, Tensor]
+
+
+def begin(model: torch.nn.Module, root: str, *, init_from: str | None = None) -> None:
+    """Gives a network the weights to begin with, if some were chosen.
+
+    Args:
+        model: The network.
+        root: Folder of all runs.
+        init_from: A run, or a file with weights, to begin with the weights of. Those that do not
+            fit are left out and named.
+    """
+    if init_from:
+        file = Path(init_from)
+        if not file.is_file():
+            file = find_checkpoint(find_folder(root, init_from), "best")
+        warm_start(model, file)
 
 
 def warm_start(model: torch.nn.Module, file: Path) -> None:
