@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 
 class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
-    """One or two of scikit-learn's digits in bright ink on a piece of one of its photographs.
+    """One or two of scikit-learn's digits in bright ink on a piece of one of its photographs, darkened.
 
     Items are `(image, mask)`: image (3, image_size, image_size), float32 in [0, 1]; mask
     (image_size, image_size), int64: 0 is the photograph, 1 to 10 the digits 0 to 9. The parts share
@@ -46,7 +46,7 @@ class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
         self.labels = torch.from_numpy(labels)[chosen]
         photographs = load_sample_images().images  # (H, W, 3), uint8
         parts = [torch.tensor(image[:, left:right]) for image in photographs]
-        self.photographs = torch.stack(parts).permute(0, 3, 1, 2) / 255
+        self.photographs = torch.stack(parts).permute(0, 3, 1, 2) / 255 * 0.6  # at dusk
         self.augment, self.image_size = augment, image_size
         self.num_images = num_images if split == "train" else 200
 
@@ -66,7 +66,7 @@ class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
         image = photograph[:, top : top + size, left : left + size].clone()
         mask = torch.zeros(size, size, dtype=torch.int64)
         for _ in range(draw(1, 3)):
-            number, height = draw(0, len(self.digits)), draw(12, 21)
+            number, height = draw(0, len(self.digits)), draw(16, 25)
             digit = self.digits[number][None, None]
             ink = interpolate(digit, size=height, mode="bilinear")[0, 0]  # (h, h): how much of it
             color = 0.6 + 0.4 * torch.rand(3, 1, 1, generator=generator)

@@ -73,7 +73,8 @@ class Segmenter(MInterface):
         in_channels: Channels of the images.
         width: Channels at full size.
         depth: How often the size is halved.
-        threshold: The brightness above which a pixel counts as found; 0.5 does best in training.
+        threshold: The brightness above which a pixel counts as found; 0.5 does about best in
+            training, of all that are the same for each image.
         options: Those of every network.
     """
 
