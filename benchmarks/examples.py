@@ -55,18 +55,18 @@ def main(project: Path, *wanted: str) -> None:
     """Measures the examples with one of the wanted words in their name, or all."""
     file = HERE / "EXAMPLES.md"
     known = file.read_text("utf-8").splitlines() if file.exists() else []
-    lines = []
-    for example, metric, words in ROWS:
-        if wanted and not any(word in example for word in wanted):
-            start = _row(example, metric, words)
-            lines += [line for line in known if line.startswith(start)]
+    starts = [_start(*row) for row in ROWS]
+    lines = {s: line for s in starts for line in known if line.startswith(s)}
+    for start, row in zip(starts, ROWS, strict=True):
+        if wanted and not any(word in row[0] for word in wanted):
             continue
-        values = sorted(measured(project, example, metric, words))
+        values = [*measured(project, *row)]
         if values:
-            numbers = " | ".join(f"{v:.3f}" for v in (mean(values), values[0], values[-1]))
-            lines.append(f"{_row(example, metric, words)} {numbers} |")
-            print(lines[-1], flush=True)
-    file.write_text(TITLE + "\n".join(lines) + "\n", encoding="utf-8")
+            numbers = (f"{v:.3f}" for v in (mean(values), min(values), max(values)))
+            lines[start] = f"{start} {' | '.join(numbers)} |"
+            print(lines[start], flush=True)
+            table = "\n".join(lines[s] for s in starts if s in lines)
+            file.write_text(f"{TITLE}{table}\n", encoding="utf-8")
 
 
 def measured(project: Path, example: str, metric: str, words: str) -> Iterator[float]:
@@ -81,7 +81,7 @@ def measured(project: Path, example: str, metric: str, words: str) -> Iterator[f
     yield from (member["metrics"][metric] for member in summary["members"])
 
 
-def _row(example: str, metric: str, words: str) -> str:
+def _start(example: str, metric: str, words: str) -> str:
     return f"| {example} | {f'`{words}`' if words else ''} | {metric} |"
 
 

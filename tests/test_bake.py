@@ -32,6 +32,7 @@ OTHERS = {
     "README.md",
     "config.yaml",
     "pyproject.toml",
+    *(name for name in files(TEMPLATE) if name.startswith("examples/")),
 }
 COPIED = {name for name in PYTHON | OTHERS if name.endswith((".py", ".yml"))}
 

@@ -168,6 +168,21 @@ class TestDInterface:
         assert [*data.published("depth")] == []
 
     @pytest.mark.parametrize(
+        ("target", "expected"),
+        [
+            (torch.full((40,), 0.5), [1]),
+            (torch.full((40, 3), 0.5), [3]),
+            (torch.full((40, 3, 8), 0.5), []),
+            (torch.ones(40), []),  # may be classes
+            (torch.ones(40).long(), []),
+        ],
+    )
+    def test_how_many_values_are_wanted(self, target: torch.Tensor, expected: list[int]) -> None:
+        data = DInterface(torch.utils.data.TensorDataset(torch.zeros(40, 2), target))
+        data.setup("fit")
+        assert [*data.published("num_classes")] == expected
+
+    @pytest.mark.parametrize(
         "options", [{"batch_size": 0}, {"num_workers": -1}, {"val_fraction": 1.0}]
     )
     def test_bad_values(self, options: dict[str, Any]) -> None:

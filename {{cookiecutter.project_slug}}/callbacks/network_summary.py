@@ -8,6 +8,7 @@ from pytorch_lightning import callbacks as cb
 
 from callbacks.speed import Speed
 from core.lightning import Summary
+from core.train.freezing import Freezing
 
 
 class NetworkSummary(cb.RichModelSummary):
@@ -28,7 +29,10 @@ class NetworkSummary(cb.RichModelSummary):
         try:
             summary = Summary(pl_module, max_depth=self.max_depth)
             if trainer.is_global_zero:
-                self.summarize(*summary.table())
+                columns, whole, trained, *rest = summary.table()
+                freezing = [c for c in trainer.callbacks if isinstance(c, Freezing)]  # type: ignore[attr-defined]
+                trained -= sum(c.size for c in freezing)
+                self.summarize(columns, whole, trained, *rest)
             if summary.missing:
                 pl_module.print(f"the summary has {summary.missing}")
         except Exception as error:  # whatever it is, training does not need it

@@ -196,7 +196,7 @@ class DInterface(pl.LightningDataModule):
         classes = getattr(dataset, "classes", None) if name == "num_classes" else None
         if classes is not None:
             yield classes if isinstance(classes, int) else len(classes)
-        if name in ("in_channels", "input_size", "image_size"):
+        if name in ("in_channels", "input_size", "image_size", "num_classes"):
             yield from shape_of(self.sample(), name)
 
     def restored(self, values: Any) -> Any:

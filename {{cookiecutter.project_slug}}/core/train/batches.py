@@ -239,15 +239,26 @@ def is_channels_last(shape: Sequence[int]) -> bool:
 
 
 def shape_of(batch: Any, fact: str) -> Iterator[Any]:
-    """What the shape of a batch's first tensor, (B, …), tells of a fact; the surest first.
+    """What the shapes of a batch's tensors, (B, …), tell of a fact; the surest first.
 
     Args:
         batch: Of any form.
-        fact: `input_size`, all but B; `in_channels`, of (C, L), (C, H, W) or (C, D, H, W); or
-            `image_size`, H where it is that of a square, then (H, W).
+        fact: Of the first, `input_size`, all but B; `in_channels`, of (C, L), (C, H, W) or
+            (C, D, H, W); or `image_size`, H where it is that of a square, then (H, W). Of the
+            target, `num_classes`: how many values it has, where these are no whole numbers.
     """
     values = [*batch.values()] if isinstance(batch, dict) else batch
     first = values[0] if isinstance(values, list | tuple) else values
+    if fact == "num_classes":
+        named = batch if isinstance(batch, dict) else {}
+        target = next((named[n] for n in TARGETS if n in named), None)
+        target = values[1] if isinstance(batch, list | tuple) and len(batch) == 2 else target
+        is_real = (
+            isinstance(target, Tensor) and target.is_floating_point() and target.ndim in (1, 2)
+        )
+        if is_real and bool((target != target.round()).any()):
+            yield target.shape[1] if target.ndim == 2 else 1
+        return
     shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
     if fact != "input_size" and is_channels_last([1, *shape]):
         shape = [shape[2], *shape[:2]]

@@ -25,6 +25,7 @@ class Freezing(pl.Callback):
     def __init__(self, patterns: Iterable[str], until: int | None = None) -> None:
         self.patterns, self.until = [*patterns], until
         self.names: set[str] = set()
+        self.size = 0  # how many numbers they are
 
     @classmethod
     def chosen(
@@ -41,19 +42,21 @@ class Freezing(pl.Callback):
             fitting(pattern.removeprefix("-"), names, "--freeze")
         return [cls(patterns, until)] if patterns else []
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Finds the parameters, and says how many they are.
 
         Raises:
             UsageError: Nothing is left to train.
         """
+        if stage != "fit":
+            return
         sizes = {n: p.numel() for n, p in pl_module.named_parameters() if p.requires_grad}
         self.names = {name for name in sizes if self._fits(name)}
         if self.until is None and len(self.names) == len(sizes):
             raise UsageError(f"--freeze {self.patterns}: nothing is left to train")
-        frozen, whole = sum(sizes[name] for name in self.names), sum(sizes.values())
+        self.size = sum(sizes[name] for name in self.names)
         when = "" if self.until is None else f" until epoch {self.until}"
-        say(f"frozen{when}: {frozen:,} of {whole:,} parameters")
+        say(f"frozen{when}: {self.size:,} of {sum(sizes.values()):,} parameters")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begins, or goes on within an epoch."""
