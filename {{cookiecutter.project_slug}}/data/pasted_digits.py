@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 
 class PastedDigits(Dataset[tuple[Tensor, Tensor]]):
-    """One or two of scikit-learn's digits in bright ink on a piece of one of its photographs, darkened.
+    """One or two of scikit-learn's digits in bright ink on a dark piece of one of its photographs.
 
     Items are `(image, mask)`: image (3, image_size, image_size), float32 in [0, 1]; mask
     (image_size, image_size), int64: 0 is the photograph, 1 to 10 the digits 0 to 9. The parts share
