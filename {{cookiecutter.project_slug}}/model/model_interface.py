@@ -179,8 +179,8 @@ class MInterface(pl.LightningModule):
 
         Returns:
             `loss`, a scalar; and as you like `output` and `target`, (B, …), for the metrics;
-            `size`, what the means of the epoch are divided by, the samples by default; and further
-            scalars, which are logged by their names.
+            `size`, what the means of the epoch are divided by, the samples by default; further
+            scalars, logged by their names; and tensors like the output, measured as it is.
         """
         if self._has_step:
             return normalised(self.net.step(batch, stage), batch)  # type: ignore[operator]
