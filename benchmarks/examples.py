@@ -33,6 +33,13 @@ ROWS = [
     ("regression/default", "test_r2", '--vary "[data,weights]"'),
     ("regression/default", "test_r2", '--vary "[data,weights]" --hidden_sizes [] --lr 0.03'),
     ("regression/inputs", "test_mae", ""),
+    ("segmentation/default", "test_iou", ""),
+    ("segmentation/default", "test_ink_iou", ""),
+    ("segmentation/default", "test_ink_iou_threshold", ""),
+    ("sequences/default", "test_exact_match", ""),
+    ("super_resolution/default", "test_psnr", ""),
+    ("super_resolution/default", "test_psnr_bicubic", ""),
+    ("super_resolution/guided", "test_psnr", ""),
 ]
 TITLE = """# What the examples come to
 

@@ -42,7 +42,7 @@ def test_is_small(example: str) -> None:
     """A dataset and a network in files of at most 110 lines; a comment with the command."""
     content = chosen(example)
     for folder, key in (("data", "dataset"), ("model", "model_name")):
-        file = TEMPLATE / folder / f"{content[key]}.py"
+        file = TEMPLATE / folder / f"{content[key].partition(':')[0]}.py"
         if content[key] not in ("resnet", "image_folder"):
             assert file.read_text("utf-8").count("\n") <= 110
     text = (TEMPLATE / "examples" / example).read_text("utf-8")

@@ -11,6 +11,7 @@ import lightning_fabric
 import pytest
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.profilers import Profiler
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
@@ -70,10 +71,12 @@ def trainer(*callbacks: pl.Callback, **options: Any) -> pl.Trainer:
     )
 
 
-def watched(function: Callable[[pl.Trainer, int], Any], **options: Any) -> list[Any]:
+def watched(
+    function: Callable[[pl.Trainer, int], Any], model: Module | None = None, **options: Any
+) -> list[Any]:
     """What a function returns before each of the eight steps."""
     watch = Watch(function)
-    trainer(watch, **options).fit(Module())
+    trainer(watch, **options).fit(model or Module())
     return watch.found
 
 
@@ -90,6 +93,95 @@ def test_batches_done() -> None:
     fit = trainer()
     fit.fit(Module())
     assert lightning.batches_done(fit) == 0, "the epoch is over"
+
+
+class Manual(Module):
+    """Two optimizers of the same numbers, each with a schedule of epochs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            self.manual_backward(self(batch).square().mean())
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def configure_optimizers(self) -> Any:
+        made = [torch.optim.SGD(self.parameters(), 0.1) for _ in range(2)]
+        return made, [torch.optim.lr_scheduler.ExponentialLR(each, 0.5) for each in made]
+
+
+def test_take_refused() -> None:
+    """With it Lightning trains what it refuses, and the values are handed over."""
+    settings: dict[str, Any] = {"gradient_clip_val": 0.5, "accumulate_grad_batches": 2}
+    made = trainer(**settings)
+    assert lightning.take_refused(made) == settings
+    made.fit(Manual())
+    with pytest.raises(MisconfigurationException, match="not supported for manual optimization"):
+        trainer(**settings).fit(Manual())
+
+
+class Prepare(pl.Callback):
+    """Prepares a trainer before it begins."""
+
+    def __init__(self, function: Callable[[pl.Trainer], Any]) -> None:
+        self.function = function
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.function(trainer)
+
+
+def test_count_once() -> None:
+    """Two steps a batch are one, and what is left over is made before it is counted."""
+    for function, steps in ((lambda t: None, 16), (lambda t: lightning.count_once(t, print), 8)):
+        made = trainer(Prepare(function))
+        made.fit(Manual())
+        assert made.global_step == steps
+    flushed: list[Any] = []
+    made = trainer(Prepare(lambda t: lightning.count_once(t, flushed.append)))
+    made.fit(Manual())
+    assert [type(model) for model in flushed] == [Manual] * 8
+
+
+def test_move_schedules_of_epochs() -> None:
+    """Lightning leaves them; here the rate is halved twice."""
+    for function, rate in ((lambda t: None, 0.1), (lightning.move_schedules_of_epochs, 0.025)):
+        made = trainer(Prepare(function))
+        made.fit(Manual())
+        assert [o.param_groups[0]["lr"] for o in made.optimizers] == [rate] * 2
+
+
+class Logs(Module):
+    """Logs 1, 2, 3, 4 in each epoch, in all ways; `seldom` in the first batch only."""
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        value = torch.tensor(batch_idx + 1.0)
+        self.log("mean", value, on_step=True, on_epoch=True)
+        for reduce in (torch.max, min, "sum"):
+            name = reduce if isinstance(reduce, str) else reduce.__name__
+            self.log(name, value, on_step=False, on_epoch=True, reduce_fx=reduce)
+        if batch_idx == 0:
+            self.log("seldom", value, on_step=False, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+
+def test_logged_sums_and_go_on_summing() -> None:
+    """What two batches summed up, in an epoch that begins with the third."""
+    sums = watched(lambda t, i: lightning.logged_sums(t), model=Logs())
+    assert [saved["states"]["value"].item() for saved in sums[2]] == [6, 2, 1, 3, 2]
+    assert sums[0] == [] and [saved["how"]["name"] for saved in sums[2]][4] == "seldom"
+
+    def begin(trainer: pl.Trainer, batch_idx: int) -> None:
+        if batch_idx == 0:
+            lightning.go_on_summing(trainer, sums[2])
+
+    made = trainer(Watch(begin), max_epochs=1)
+    made.fit(Logs())
+    expected = {"mean_epoch": 13 / 6, "max": 4, "min": 1, "sum": 13, "seldom": 1}
+    found = {n: v.item() for n, v in made.callback_metrics.items() if n in expected}
+    assert found == pytest.approx(expected)
 
 
 def test_let_plateau_step(tmp_path: Path) -> None:

@@ -419,6 +419,30 @@ class TestLosses:
         assert results["half"] == 0.5
         assert results["count"] == pytest.approx((56 * 7 + 4 * 4) / 60)
 
+    def test_what_a_step_has_measured_beside_the_output(self) -> None:
+        """A baseline by the metrics of the output: 20 dB are an error of a tenth of the range."""
+
+        class System(Same):
+            def step(self, batch: Any, stage: str) -> dict[str, Any]:
+                zeros = torch.zeros_like(batch[1])
+                done = {"loss": self(batch[0]).mean(), "output": batch[0], "target": zeros}
+                return done | {"tenth": zeros + 0.1, "twentieth": zeros + 0.05}
+
+        output, target = torch.rand(9, 1, 16, 16), torch.zeros(9, 1, 16, 16)
+        results = found(output, target, 4, model=System(), loss="mse", task="image")
+        assert results["mae"] == pytest.approx(output.mean().item(), abs=1e-5)
+        assert results["psnr_tenth"] == pytest.approx(20, abs=1e-4)
+        assert results["psnr_twentieth"] == pytest.approx(26.0206, abs=1e-4)
+        assert results["mae_tenth"] == pytest.approx(0.1, abs=1e-5)
+
+    def test_what_is_not_like_the_output_is_told(self) -> None:
+        class System(Same):
+            def step(self, batch: Any, stage: str) -> dict[str, Any]:
+                return {"loss": self(batch[0]).mean(), "output": batch[0], "half": batch[0][:, :1]}
+
+        with pytest.raises(UsageError, match=r"step returned 'half' of shape \(7, 1\): expected"):
+            found(draw(20, 3), draw(20, 3), 7, model=System(), loss="mse")
+
     def test_no_target(self) -> None:
         assert (
             self.of(Same(), draw(6, 2), lambda output: output.mean())["loss"] == draw(6, 2).mean()

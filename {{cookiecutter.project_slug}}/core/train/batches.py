@@ -225,7 +225,7 @@ FORMS = {
 
 def forms_of(batch: Any) -> list[str]:
     """In which other forms than its own a batch may have to be given to a network."""
-    tensors = [leaf for leaf in tree_leaves(_inputs_of(batch)[0]) if isinstance(leaf, Tensor)]
+    tensors = [leaf for leaf in tree_leaves(inputs_of(batch)[0]) if isinstance(leaf, Tensor)]
     found = ["bytes"] * any(t.dtype == torch.uint8 and t.ndim > 2 for t in tensors)
     found += ["float64"] * any(
         t.dtype == torch.float64 for t in tree_leaves(batch) if isinstance(t, Tensor)
@@ -285,7 +285,7 @@ def given_as(batch: Any, forms: Sequence[str]) -> Any:
 
     if not {"bytes", "channels"} & {*forms}:
         return batch
-    inputs, put = _inputs_of(batch)
+    inputs, put = inputs_of(batch)
     return put(tree_map_only(Tensor, convert, inputs))
 
 
@@ -326,7 +326,7 @@ def split_named(
     return found, target
 
 
-def _inputs_of(batch: Any) -> tuple[Any, Callable[[Any], Any]]:
+def inputs_of(batch: Any) -> tuple[Any, Callable[[Any], Any]]:
     """All of a batch but its target, and what puts them into it again."""
     if isinstance(batch, dict):
         inputs = {n: v for n, v in batch.items() if n not in TARGETS}

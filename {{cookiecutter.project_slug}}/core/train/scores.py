@@ -5,16 +5,20 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 from torchmetrics import MeanMetric, Metric
 
 from core import lightning
+from core.errors import UsageError
 from core.runs.processes import say
 from core.train.losses import IGNORED
 from core.train.metrics import Named, measured, score_each
 from core.train.tasks import Task, task_of
+
+_OWN = ("loss", "output", "target", "size", "_mean", "_labels", "_beside")  # of all a step returns
 
 
 class Scores:
@@ -43,6 +47,7 @@ class Scores:
         self.loss = loss
         self.means: dict[str, Metric] = {}
         self.metrics: dict[str, Metric] = {}
+        self._measures: dict[str, str] = {}  # what each measures: "output", or what is beside it
         self._kept: list[dict[str, Any]] = []
         self._saved: list[dict[str, Any]] = []  # by process, until there are metrics to take it
 
@@ -55,8 +60,33 @@ class Scores:
         facts: dict[str, Any] = {"num_classes": size, "num_labels": size}
         if self.task == "image":
             facts["data_range"] = self.named.range_of(target)
-        for name, metric in self.named.make(self.task, dict(self.named.facts) | facts).items():
-            self.metrics[name] = metric.to(output.device)
+        self._facts = dict(self.named.facts) | facts
+        self._measure("output", output.device)
+
+    def _measure(self, what: str, device: torch.device) -> None:
+        assert self.task
+        suffix = "" if what == "output" else f"_{what}"
+        for name, metric in self.named.make(self.task, self._facts).items():
+            self.metrics[name + suffix] = metric.to(device)
+            self._measures[name + suffix] = what
+
+    def _beside(self, found: dict[str, Any]) -> dict[str, Tensor]:
+        """Takes from a batch what is measured beside the output, and makes metrics for it."""
+        shape = getattr(found.get("output"), "shape", None)
+        beside = {
+            name: value.detach().clone()
+            for name, value in found.items()
+            if isinstance(value, Tensor) and name not in _OWN
+            if value.ndim and (value.shape == shape or value.numel() > 1)
+        }
+        for name, value in beside.items():
+            if value.shape != shape:
+                hint = "expected a scalar, or as many values as in 'output'"
+                raise UsageError(f"step returned '{name}' of shape {tuple(value.shape)}: {hint}")
+            if self.task and name not in self._measures.values():
+                self._measure(name, value.device)
+            del found[name]
+        return beside if self.metrics else {}
 
     def add(self, found: dict[str, Any]) -> None:
         """Takes note of what a step returned.
@@ -64,8 +94,9 @@ class Scores:
         Args:
             found: The loss, a scalar; what else it returned; `size` is what means are divided by.
         """
-        self._restore(found["loss"].device)
         found = found | {"loss": found.pop("_mean", found["loss"])}
+        beside = self._beside(found)
+        self._restore(found["loss"].device)
         for name, value in found.items():
             if isinstance(value, Tensor):
                 found[name] = value.detach()
@@ -77,7 +108,7 @@ class Scores:
                 self._keep(found["output"], found["target"])
         else:
             found |= {"output": None, "target": None}
-        self._kept.append(found)
+        self._kept.append(found | {"_beside": beside})
         values = 0 if found["output"] is None else found["output"].numel() * len(self._kept)
         if len(self._kept) == self.MOST_BATCHES or values > self.MOST_VALUES:
             self.measure()
@@ -98,7 +129,7 @@ class Scores:
         device = kept[0]["loss"].device
         _leave_out_ignored(kept)
         for name in dict.fromkeys(name for found in kept for name in found):
-            if name in ("output", "target", "size", "_labels"):
+            if name in _OWN and name != "loss":
                 continue
             if name not in self.means:
                 self.means[name] = _mean(device)
@@ -110,17 +141,22 @@ class Scores:
             return
         is_large = kept[0]["output"].ndim > 2  # images may be of several sizes
         for group in [[found] for found in kept] if is_large else [kept]:
-            self._update(*(torch.cat([f[name] for f in group]) for name in ("output", "target")))
+            for what in dict.fromkeys(self._measures.values()):
+                held = [(f | f.get("_beside", {}), f["target"]) for f in group]
+                pairs = [(found[what], target) for found, target in held if what in found]
+                if pairs:
+                    self._update(what, *map(torch.cat, zip(*pairs, strict=True)))
 
-    def _update(self, output: Tensor, target: Tensor) -> None:
+    def _update(self, what: str, output: Tensor, target: Tensor) -> None:
         assert self.task
+        names = [name for name in self.metrics if self._measures[name] == what]
         try:
             pair = measured(self.task, self.loss, output, target)
         except (IndexError, RuntimeError) as error:
-            self._leave_out([*self.metrics], error)
-        for name, metric in [*self.metrics.items()]:
+            self._leave_out(names, error)
+        for name in [name for name in names if name in self.metrics]:
             try:
-                metric.update(*pair)
+                self.metrics[name].update(*pair)
             except Exception as error:  # it measures something else, and is only shown
                 self._leave_out([name], error)
 
@@ -202,8 +238,10 @@ class Scores:
         ]
 
 
-class StageScores:
+class StageScores(pl.Callback):
     """Those of training, and of each validation or test set.
+
+    A checkpoint holds what those of training have summed up in its epoch.
 
     Args:
         tasks: See `Scores`.
@@ -217,6 +255,25 @@ class StageScores:
         for stage in ("train", "val", "test"):
             self.divide(stage, ())
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Asks the data whether there are several sets."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        part = {"fit": "val", "validate": "val", "test": "test"}.get(stage)
+        if part and hasattr(data, "sets"):
+            self.divide(part, data.sets(part))
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Saves the sums."""
+        checkpoint["train_scores"] = self.of["train"][""].saved()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Goes on from them."""
+        self.of["train"][""].go_on_from(checkpoint.get("train_scores", []))
+
     def divide(self, stage: str, sets: Iterable[str]) -> None:
         """Has scores for each of the sets of a stage, if there are several."""
         names = ["" if n == stage else n.removeprefix(f"{stage}_") for n in sets] or [""]
@@ -229,9 +286,14 @@ class StageScores:
         """What is measured, once there was an output."""
         return self.of["train"][""].task
 
-    def places(self, stage: str) -> list[str]:
-        """What logged names begin with: `val`, which is the first set, and `val_noisy`."""
-        return [*dict.fromkeys([stage, *(f"{stage}_{name}".strip("_") for name in self.of[stage])])]
+    def names(self, known: dict[str, Any]) -> dict[str, Any]:
+        """What is known of metrics, by the names that are logged.
+
+        These begin with `train`; `val`, which is the first set; and `val_noisy`.
+        """
+        sets = [(stage, name) for stage in ("train", "val") for name in ("", *self.of[stage])]
+        places = [f"{stage}_{name}".strip("_") for stage, name in sets]
+        return {f"{place}_{name}": known[name] for place in places for name in known}
 
     def add(self, stage: str, number: int, found: dict[str, Any]) -> None:
         """Takes note of what a step returned for a batch of the stage's set of that number."""
