@@ -30,7 +30,7 @@ class TwoViews(MLP):
         input_size: Sequence[int],
         hidden_sizes: Sequence[int] = (256, 256),
         num_features: int = 64,
-        temperature: float = 0.2,
+        temperature: float = 0.5,
     ) -> None:
         super().__init__(input_size, num_features, hidden_sizes)
         self.temperature = temperature
