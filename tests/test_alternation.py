@@ -33,7 +33,7 @@ class Pair(MInterface):
         """Other first, as often as told."""
 
         def product() -> Tensor:
-                output: Tensor = self.other(self(batch[0]))
+            output: Tensor = self.other(self(batch[0]))
             return output.mean()
 
         for _ in range(round(self.alternation.times["other"])):
