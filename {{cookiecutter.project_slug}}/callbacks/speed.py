@@ -58,11 +58,13 @@ class Speed(pl.Callback):
             return
         if self.channels_last is None:
             self.channels_last = "16" in str(trainer.precision) and self.device.type == "cuda"
-        if self.channels_last:
-            net.to(memory_format=torch.channels_last)
-            net.register_forward_pre_hook(_with_channels_last, with_kwargs=True)
-        if self.compile:
-            net.compile(mode=self.compile)
+        others = getattr(getattr(pl_module, "alternation", None), "times", {})
+        for each in dict.fromkeys([net, *map(pl_module.get_submodule, others)]):
+            if self.channels_last:
+                each.to(memory_format=torch.channels_last)
+                each.register_forward_pre_hook(_with_channels_last, with_kwargs=True)
+            if self.compile:
+                each.compile(mode=self.compile)
 
     def words(self) -> list[str]:
         """What is in use, for the summary."""

@@ -15,6 +15,7 @@ from core.runs.checkpoints import check_storable
 from core.runs.folders import find_checkpoint, find_folder
 from core.runs.processes import say
 from core.runs.record import read_run, recorded
+from core.train.alternation import tell_counting
 from core.train.build import check_last_batch
 from core.train.own_loaders import OwnLoaders
 from core.train.seeding import run_seed
@@ -77,6 +78,7 @@ def fit(
 def check(job: Job) -> None:
     """Finds before the first step what can't work, and tells what trains."""
     trainer = job.trainer
+    tell_counting(trainer, job.model)
     if trainer.accumulate_grad_batches < 1:
         raise UsageError("--accumulate_grad_batches: expected 1 or more")
     if trainer.check_val_every_n_epoch == 0:
