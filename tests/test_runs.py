@@ -193,7 +193,7 @@ SCENARIOS = {
         *("--patience", "0", "--early_stopping.patience", "9", "--checkpoint_every_n_steps", "3"),
     ),
     "logging": (
-        *("--max_epochs", "10", "--model_name", "logging", "--lr_scheduler", "null"),
+        *("--max_epochs", "10", "--model_name", "logging"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
     ),
     "step_ddp": (
