@@ -112,7 +112,8 @@ from torch.utils.data import IterableDataset
 
 class Stream(IterableDataset):
     def __init__(self, split: str = "train"):
-        self.begin, self.end = {"train": (0, 1193), "val": (1200, 1500), "test": (1500, 1797)}[split]
+        places = {"train": (0, 1193), "val": (1200, 1500), "test": (1500, 1797)}
+        self.begin, self.end = places[split]
         self.number = 0
 
     def __iter__(self):
