@@ -72,13 +72,15 @@ class Stream(IterableDataset[Any]):
             getattr(found, "__dict__", {}).get("_distributed") for found in self.inner
         )
         self.share = (0, 1) if self.by_process else (rank, world_size)
-        self.has_state = hasattr(dataset, "load_state_dict") and not _shuffles_in_a_buffer(dataset)
+        has_both = hasattr(dataset, "state_dict") and hasattr(dataset, "load_state_dict")
+        self.has_state = has_both and not _shuffles_in_a_buffer(dataset)
         self.first = copy.deepcopy(dataset.state_dict()) if self.has_state else None
         self.epoch = torch.tensor(epoch).share_memory_()  # workers that stay see another one, too
         self.begin = epoch, samples // (batch_size * world_size)  # its first batch, and what is
         self.place = place or {"workers": 0, "turn": 0, "places": [{}] * world_size}
         # By worker, 0 for all where they read the same: how many samples, and the stream's state.
-        self.read: dict[int, Any] = dict(self.place["places"][rank * self.by_process])
+        places = self.place["places"]
+        self.read: dict[int, Any] = dict(places[rank % len(places) if self.by_process else 0])
 
     def _names(self, words: tuple[str, ...]) -> bool:
         """Whether the code of the stream has one of these words."""
