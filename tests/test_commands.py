@@ -307,11 +307,11 @@ def test_own_loss_and_callback(run: Run, project: Path) -> None:
 
 
 def test_a_callback_of_lightning(run: Run, project: Path) -> None:
-    averaging = '{"class_path": "StochasticWeightAveraging", "init_args": {"swa_lrs": 0.01}}'
-    run(*QUICK, "--lr_scheduler", "null", f"--callbacks+={averaging}")
+    averaging = '{"class_path": "EMAWeightAveraging", "init_args": {"decay": 0.5}}'
+    run(*QUICK, f"--callbacks+={averaging}")
     file = project / "runs/digits-mlp/version_0/config.yaml"
     config = yaml.safe_load(file.read_text())
-    assert config["callbacks"][-1]["init_args"]["swa_lrs"] == 0.01
+    assert config["callbacks"][-1]["init_args"]["decay"] == 0.5
     assert config["callbacks"][0] == "early_stopping"
     run("--config", file)
     run(*QUICK, "--callbacks+=Timer", "--Timer.duration", "00:00:00:00", "--max_epochs", "3")

@@ -24,12 +24,12 @@ DEV = PYPROJECT["dependency-groups"]["dev"]
 
 # Used by no import of the project's own: the text that has others import them.
 INDIRECT = {
+    "comet-ml": "CometLogger(",
     "mlflow": "MLFlowLogger(",
     "onnx": '"onnx"',
     "onnxruntime": '"onnxruntime"',
     "onnxscript": '"onnxscript"',
     "tensorboard": "TensorBoardLogger(",
-    "wandb": "WandbLogger(",
 }
 
 

@@ -348,12 +348,11 @@ class TestMInterface:
 
     def test_metrics_outlive_a_stop_before_the_first_step(self) -> None:
         """What a resumed run has not yet taken over goes into the next checkpoint as it is."""
-        model = MInterface(Net())
+        model, fit = MInterface(Net()), trainer()
         checkpoint: dict[str, Any] = {"train_scores": [{"states": {}, "kept": []}]}
-        model.trainer = trainer()
-        model.on_load_checkpoint(checkpoint)
+        model.scores.on_load_checkpoint(fit, model, checkpoint)
         again: dict[str, Any] = {}
-        model.on_save_checkpoint(again)
+        model.scores.on_save_checkpoint(fit, model, again)
         assert again == checkpoint
 
     @pytest.mark.parametrize("fused", [None, False])

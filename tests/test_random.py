@@ -34,7 +34,7 @@ LEFT_OUT = re.compile(
     r"profiler|plugins|logger|callbacks|enable_progress|model_registry|benchmark|precision|"
     r"detect_anomaly|overfit|val_check|num_sanity|fast_dev_run|barebones)|model\.(dim|depth|width|num_classes|"
     r"hidden|num_heads)|data.(image_size|in_channels)|speed\.compile|resume|init_from|callbacks|loggers|num_workers|profile|"
-    r"auto_batch|dataset|model_name|name$|param_groups|checkpoint\.(dirpath|train_time)|metrics$"
+    r"auto_batch|dataset|model_name|name$|param_groups|checkpoint\.(dirpath|train_time)|metrics$|batch_transforms$"
 )
 LISTS = {
     "loss": ["cross_entropy", "mse", "l1", "bce", "nll", "huber", "smooth_l1", "kl_div", "null"],

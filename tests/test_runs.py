@@ -53,6 +53,57 @@ def parts(output, target):
     loss = F.cross_entropy(output, target)
     return {"ce": loss, "penalty": 0.01 * output.square().mean()}
 """
+ALTERNATING = """
+import torch
+from model import MInterface
+from model.mlp import MLP
+
+
+class Alternating(MInterface):
+    def __init__(self, dropout=0.0, **options):
+        super().__init__(MLP([1, 8, 8], 8, dropout=dropout), **options)
+        self.critic = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.BatchNorm1d(8))
+        self.alternate(critic=2, net=1)
+
+    def step(self, batch, stage):
+        def apart():
+            return (self.critic(self.net(batch[0])) - self.critic(torch.randn(8, 8))[:1]).abs()
+
+        for _ in range(2):
+            critic = self.minimize("critic", lambda: -apart().mean().tanh())
+        loss = self.minimize("net", lambda: apart().mean())
+        return {"loss": loss, "critic": critic}
+"""
+LOGGING = """
+import pytorch_lightning as pl
+import torch
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+
+class Logging(pl.LightningModule):
+    def __init__(self, dropout=0.0):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        self.dropout, self.accuracy = dropout, MulticlassAccuracy(10)
+
+    def training_step(self, batch, batch_idx):
+        logits = F.dropout(self.net(batch[0]), self.dropout)
+        loss = F.cross_entropy(logits, batch[1])
+        self.accuracy(logits, batch[1])
+        self.log("mean", loss, on_step=True, on_epoch=True)
+        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max", sync_dist=True)
+        self.log("own_acc", self.accuracy, on_step=False, on_epoch=True)
+        if batch_idx < 2:
+            self.log("first", loss, on_step=False, on_epoch=True, reduce_fx=sum)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_loss", F.cross_entropy(self.net(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+"""
 NOISY = (*QUICK, "--dropout", "0.2")  # and augmentation is on by default
 LONG = ("--max_epochs", "1000", "--stop_early", "false")
 FAKE = ("--data.image_size", "[1,8,8]", "--num_classes", "10")
@@ -66,6 +117,8 @@ def project(bake: Bake) -> Project:
     (folder / "own_loss.py").write_text(OWN_LOSS)
     (folder / "data/stream.py").write_text(STREAM)
     (folder / "callbacks/kill.py").write_text(KILL)
+    (folder / "model/alternating.py").write_text(ALTERNATING)
+    (folder / "model/logging.py").write_text(LOGGING)
     return Project(folder)
 
 
@@ -154,7 +207,8 @@ SCENARIOS = {
     "plateau": (
         *("--max_epochs", "10", "--num_workers", "2", "--accumulate_grad_batches", "3"),
         *("--lr_scheduler", "plateau", "--lr_scheduler_args.patience", "0"),
-        *("--log_every_n_steps", "1"),
+        *("--log_every_n_steps", "1", "--batch_transforms", "[RandomCrop,MixUp,CutMix]"),
+        *("--RandomCrop.size", "8", "--RandomCrop.padding", "1"),
     ),
     "mid_epoch": (
         *("--max_epochs", "10", "--lr_scheduler", "cosine", "--warmup_steps", "30"),
@@ -162,7 +216,7 @@ SCENARIOS = {
     ),
     "average": (
         *("--max_epochs", "10", "--lr_scheduler", "null", "--patience", "2", "--min_delta", "0.2"),
-        "--callbacks+=EMAWeightAveraging",
+        *("--callbacks+=ema", "--ema.decay", "0.9"),
     ),
     "parted": (
         *("--max_epochs", "10", "--model_name", "parted", "--loss", "own_loss.parts"),
@@ -184,9 +238,22 @@ SCENARIOS = {
         *("--dataset", "stream:Stateful", "--max_epochs", "6", *DDP),
         *("--checkpoint_every_n_steps", "3"),
     ),
+    "alternating": (
+        *("--max_epochs", "10", "--model_name", "alternating", "--accumulate_grad_batches", "2"),
+        *("--gradient_clip_val", "0.1", "--lr_scheduler", "one_cycle", "--log_every_n_steps", "1"),
+        *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+    ),
+    "alternating_ddp": (
+        *("--max_epochs", "6", "--model_name", "alternating", "--lr_scheduler", "plateau", *DDP),
+        *("--patience", "0", "--early_stopping.patience", "9", "--checkpoint_every_n_steps", "3"),
+    ),
+    "logging": (
+        *("--max_epochs", "10", "--model_name", "logging", "--lr_scheduler", "null"),
+        *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+    ),
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
-        *("--optimizer", "sgd", "--momentum", "0.9"),
+        *("--optimizer", "sgd", "--momentum", "0.9", "--batch_transforms", "[MixUp]"),
         *("--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "3"),
     ),
 }

@@ -34,7 +34,7 @@ _OFF: dict[str, Any] = {
     **{"monitor": None, "stop_early": False, "lr_scheduler": None, "warmup_steps": 0},
 }
 _LEFT_OUT = (
-    *(cb.Checkpoint, cb.EarlyStopping, cb.LearningRateMonitor, cb.StochasticWeightAveraging),
+    *(cb.Checkpoint, cb.EarlyStopping, cb.LearningRateMonitor, cb.WeightAveraging),
     *(cb.Timer, FiniteLoss),
 )
 

@@ -18,9 +18,8 @@ from core.runs.checkpoints import read
 from core.runs.folders import find_checkpoint
 from core.runs.processes import say
 from core.runs.record import save_results
-from core.train.batches import file_names, in_order
+from core.train.outputs import tested
 from core.train.own_loaders import OwnLoaders
-from core.train.scores import StageScores
 
 
 @dataclass
@@ -47,11 +46,15 @@ class Job:
     def file(self, name: str, checkpoint: Path) -> Path:
         """Where results go: `metrics.json`, or `metrics-last-dataset=other.json`."""
         assert self.folder is not None
+        stem, _, suffix = name.partition(".")
+        return self.folder / f"{stem}{self.label(checkpoint)}.{suffix}"
+
+    def label(self, checkpoint: Path) -> str:
+        """What tells results of other weights, and other data, in names of files."""
+        assert self.folder is not None
         is_best = checkpoint == find_checkpoint(self.folder, "best")
         parts = [checkpoint.stem] * (not is_best) + self.options.changed
-        stem, _, suffix = name.partition(".")
-        text = "-".join([stem, *parts]).replace(os.sep, "_")[:200]
-        return self.folder / f"{text}.{suffix}"
+        return "".join(f"-{part}" for part in parts).replace(os.sep, "_")[:180]
 
     def report(self, results: dict[str, Any], file: Path | None) -> None:
         """Keeps final metrics, in the run folder too, and prints them as a table."""
@@ -69,22 +72,8 @@ class Job:
             say(f"Results in {file if self.command != 'fit' else file.parent}")
 
     def _save_outputs(self, file: Path) -> None:
-        """Keeps what the test made of each sample: `outputs.pt`; of several sets by name.
-
-        These are `output`, `target`, `score`, called `scored_by` and None if there is none, and
-        `names`, of files, if they are known.
-        """
-        scores: Any = getattr(self.model, "scores", None)
-        found: dict[str, dict[str, Any]] = {}
-        sets = scores.of["test"] if isinstance(scores, StageScores) else {}
-        for number, (name, one) in enumerate(sets.items()):
-            rows = in_order([row for batch in one.each() for row in zip(*batch, strict=True)])
-            if rows:
-                outputs, targets, values = zip(*rows, strict=True)
-                found[name] = {"output": [*outputs], "target": [*targets], "score": [*values]}
-                found[name] |= {"scored_by": one.scored_by}
-                part = [*self.data.sets("test").values()][number]
-                found[name]["names"] = file_names(part, len(rows))
+        """Keeps what the test made of each sample: `outputs.pt`; of several sets by name."""
+        found = tested(self.model, self.data)
         if found and self.trainer.is_global_zero:
             torch.save(found.get("", found), file.with_suffix(".pt"))
 
@@ -103,6 +92,7 @@ def use(job: Job, *, run: str = "last", ckpt: str = "best") -> Path:
     assert job.folder is not None
     checkpoint = find_checkpoint(job.folder, ckpt)
     load_weights(job.model, checkpoint)
+    job.options.label = job.label(checkpoint)
     part = {"validate": "val", "test": "test", "predict": "predict"}.get(job.command)
     if part and job.data.part(part) is None:
         hint = "set --val_fraction or --test_fraction"

@@ -3,22 +3,26 @@
 When a release moves one, the test of its name in tests/test_lightning.py of the template fails.
 """
 
+import builtins
 import contextlib
 import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.data import suggested_max_num_workers
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loops.optimization.manual import _ManualOptimization
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.utilities.memory import is_oom_error
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from pytorch_lightning.utilities.model_summary import ModelSummary
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import Metric
 
@@ -54,6 +58,66 @@ def batches_done(trainer: pl.Trainer) -> int:
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress
     is_over = batches.is_last_batch and batches.current.processed == batches.current.ready
     return 0 if is_over else int(batches.current.processed)
+
+
+def take_refused(trainer: pl.Trainer) -> dict[str, Any]:
+    """Takes off what is refused under manual optimization: trainer/configuration_validator.py."""
+    taken = {n: getattr(trainer, n) for n in ("gradient_clip_val", "accumulate_grad_batches")}
+    vars(trainer).update(gradient_clip_val=None, accumulate_grad_batches=1)
+    return taken
+
+
+class _CountsOnce(_ManualOptimization):
+    """Counts a batch's steps, of however many optimizers, as one."""
+
+    def __init__(self, trainer: pl.Trainer, flush: Callable[[Any], None]) -> None:
+        super().__init__(trainer)
+        self.flush, self.has_stepped = flush, False
+        self.profiler: Any = trainer.profiler  # type: ignore[attr-defined]
+
+    def advance(self, kwargs: Any) -> None:
+        super().advance(kwargs)
+        if self.trainer.fit_loop.epoch_loop._should_accumulate():
+            return
+        self.flush(self.trainer.lightning_module)
+        if self.has_stepped:
+            self.optim_step_progress.increment_ready()
+            self.optim_step_progress.increment_completed()
+        self.has_stepped = False
+
+    def _on_before_step(self) -> None:
+        self.profiler.start("optimizer_step")
+
+    def _on_after_step(self) -> None:
+        self.profiler.stop("optimizer_step")
+        self.has_stepped = True
+
+
+def count_once(trainer: pl.Trainer, flush: Callable[[Any], None]) -> None:
+    """Counts a batch's manual steps in `global_step` as one: loops/optimization/manual.py.
+
+    Before, `flush` may make those that are left over.
+    """
+    trainer.fit_loop.epoch_loop.manual_optimization = _CountsOnce(trainer, flush)
+
+
+def move_schedules_of_epochs(trainer: pl.Trainer) -> None:
+    """Has Lightning move them under manual optimization, too: loops/training_epoch_loop.py."""
+    loop, model = trainer.fit_loop.epoch_loop, trainer.lightning_module
+    update = type(loop)._update_learning_rates
+
+    def update_learning_rates(interval: str, update_plateau_schedulers: bool) -> None:
+        model.automatic_optimization = interval == "epoch"
+        update(loop, interval, update_plateau_schedulers)
+        model.automatic_optimization = False
+
+    vars(loop)["_update_learning_rates"] = update_learning_rates
+
+
+def is_in_epoch(trainer: pl.Trainer) -> bool:
+    """Whether training has begun, not only looked at an example: loops/progress.py."""
+    total: Any = trainer.fit_loop.epoch_progress.total
+    return trainer.training and bool(total.started)
 
 
 def let_plateau_step(trainer: pl.Trainer) -> None:
@@ -98,9 +162,44 @@ def forget_lengths(checkpoint: dict[str, Any]) -> None:
                 inner.pop(name, None)
 
 
+def logged_sums(trainer: pl.Trainer) -> list[dict[str, Any]]:
+    """What `self.log` has summed up in training: trainer/connectors/logger_connector/result.py.
+
+    For each value how it is logged, the sums, and what is logged of the step.
+    """
+    found = []
+    for item in trainer.fit_loop.epoch_loop._results.values():
+        if item.has_reset or not item.is_tensor or item.meta.sync.group is not None:
+            continue
+        names = "fx name prog_bar logger on_step on_epoch enable_graph add_dataloader_idx"
+        how = {name: getattr(item.meta, name) for name in [*names.split(), "metric_attribute"]}
+        how |= {"sync_dist": item.meta.sync.should, "reduce_fx": item.meta.reduce_fx.__name__}
+        how["rank_zero_only"] = item.meta.sync.rank_zero_only
+        is_own = item.meta.reduce_fx in (max, min, sum)  # Python's, not torch's
+        states = dict(item.metric_state)
+        found.append({"how": how, "own": is_own, "states": states, "step": item._forward_cache})
+    return found
+
+
+def go_on_summing(trainer: pl.Trainer, found: list[dict[str, Any]]) -> None:
+    """Takes over what `logged_sums` gave, before a batch is logged, or after all were."""
+    results: Any = trainer.fit_loop.epoch_loop._results
+    zero = torch.zeros((), device=trainer.strategy.root_device)
+    for saved in found:
+        how = dict(saved["how"])
+        how["reduce_fx"] = getattr(builtins if saved["own"] else torch, how["reduce_fx"])
+        sync = {"sync_dist_fn": trainer.strategy.reduce}
+        results.log(value=zero, batch_size=1, **how, **sync)
+        item = results[f"{how['fx']}.{how['name']}"]
+        for name, value in (saved["states"] | {"_forward_cache": saved["step"]}).items():
+            setattr(item, name, value.to(zero.device) if isinstance(value, Tensor) else value)
+        if trainer._logger_connector._first_loop_iter:  # else the batch's first log would reset all
+            trainer._logger_connector._first_loop_iter = False
+
+
 def restore(metric: Metric, states: dict[str, Any]) -> None:
     """Gives a metric the sums of another: torchmetrics/metric.py, `_update_count`."""
-    for state, value in states.items():
+    for state, value in tree_map_only(Tensor, lambda t: t.to(metric.device), states).items():
         setattr(metric, state, value)
     metric._update_count = 1
 

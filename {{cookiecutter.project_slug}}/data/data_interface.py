@@ -18,6 +18,7 @@ from core.cli.facts import KNOWN
 from core.cli.names import locate
 from core.errors import UsageError
 from core.runs.processes import say
+from core.train.batch_transforms import BatchTransforms
 from core.train.batches import (
     FORMS,
     Batches,
@@ -27,8 +28,8 @@ from core.train.batches import (
     collate_of,
     forms_of,
     given_as,
-    is_channels_last,
     raw,
+    shape_of,
     workers_for,
 )
 from core.train.build import can_take
@@ -74,6 +75,9 @@ class DInterface(pl.LightningDataModule):
             shares of the classes, and with no group in two, where the dataset publishes them.
         fold: Which of them tests, from 0.
         pool: Whether the dataset's own val and test parts join what is divided into folds.
+        batch_transforms: What is done with batches of training: of torchvision.transforms.v2 by
+            name, such as [RandomCrop,MixUp,CutMix], or your own as module.Class.
+        batch_transform_args: Their arguments, by section.
 
     Raises:
         UsageError: An argument that can't work.
@@ -94,6 +98,8 @@ class DInterface(pl.LightningDataModule):
         fold: int = 0,
         pool: bool = False,
         balanced: bool = False,
+        batch_transforms: list[str] | None = None,
+        batch_transform_args: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -132,6 +138,7 @@ class DInterface(pl.LightningDataModule):
         self._is_prepared = False
         self.forms: list[str] = []  # other than its own in which batches are given to the network
         self._position: dict[str, Any] = {}
+        self._transforms: BatchTransforms | None = None  # of training, once it begins
 
     def prepare_data(self) -> None:
         """Downloads: Lightning calls this in one process of each node."""
@@ -199,19 +206,7 @@ class DInterface(pl.LightningDataModule):
         if classes is not None:
             yield classes if isinstance(classes, int) else len(classes)
         if name in ("in_channels", "input_size", "image_size"):
-            batch = self.sample()
-            values = [*batch.values()] if isinstance(batch, dict) else batch
-            first = values[0] if isinstance(values, list | tuple) else values
-            shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
-            if name != "input_size" and is_channels_last([1, *shape]):
-                shape = [shape[2], *shape[:2]]
-            if name == "input_size" and shape:
-                yield shape
-            elif name == "in_channels" and 2 <= len(shape) <= 4:  # (C, L), (C, H, W), (C, D, H, W)
-                yield shape[0]
-            elif name == "image_size" and len(shape) == 3:
-                yield from [shape[-1]] if shape[-2] == shape[-1] else []
-                yield shape[-2:]
+            yield from shape_of(self.sample(), name)
 
     def restored(self, values: Any) -> Any:
         """Outputs or targets in the units that the dataset tells, by its method `restore`."""
@@ -219,19 +214,21 @@ class DInterface(pl.LightningDataModule):
         return restore(values) if restore else values
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Lets the dataset's `transform_batch` have the batch, now that it is on the device."""
+        """Lets `transform_batch` and the batch transforms have it, now that it is on the device."""
         trainer = self.trainer
-        if not isinstance(batch, Raw) or trainer is None:
-            is_double = trainer is not None and "64" in str(trainer.precision)
-            return given_as(batch, [f for f in self.forms if f != "float64" or not is_double])
-        is_val = trainer.validating or trainer.sanity_checking
-        split = "test" if trainer.testing else "predict" if trainer.predicting else "train"
-        sets = [*self.sets("val" if is_val else split).values()]
-        part = base(sets[dataloader_idx])
+        if trainer is None:
+            return given_as(batch, self.forms)
         place = trainer.current_epoch, lightning.batches_begun(trainer), trainer.global_rank
-        seed_at(*place, "transform")
-        batch = given_as(part.transform_batch(batch.batch), self.forms)
-        return lightning.as_precise(trainer, batch)
+        if isinstance(batch, Raw):
+            is_val = trainer.validating or trainer.sanity_checking
+            split = "test" if trainer.testing else "predict" if trainer.predicting else "train"
+            part = [*self.sets("val" if is_val else split).values()][dataloader_idx]
+            seed_at(*place, "transform")
+            batch = base(part).transform_batch(batch.batch)
+        forms = [f for f in self.forms if f != "float64" or "64" not in str(trainer.precision)]
+        batch = lightning.as_precise(trainer, given_as(batch, forms))
+        is_trained = lightning.is_in_epoch(trainer)
+        return self._transforms(batch, place) if self._transforms and is_trained else batch
 
     def state_dict(self) -> dict[str, Any]:
         """The place in training: the epoch, the samples of it trained on, the place in a stream."""
@@ -249,6 +246,9 @@ class DInterface(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
+        if (trainer := self.trainer) is not None:
+            chosen = self.hparams["batch_transforms"], self.hparams["batch_transform_args"]
+            self._transforms = BatchTransforms(*chosen, trainer.lightning_module, self.published)
         if isinstance(self.parts, OwnLoaders):
             return self.parts.loader("train")
         part = self.part("train")

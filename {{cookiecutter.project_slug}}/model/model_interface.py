@@ -1,7 +1,7 @@
 """`MInterface`: everything that is the same for every network."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -13,7 +13,9 @@ from core.cli.construct import is_plain
 from core.cli.names import suggest
 from core.errors import UsageError
 from core.runs.checkpoints import read
-from core.train.batches import TARGETS
+from core.runs.shown import show
+from core.train.alternation import Alternation
+from core.train.batches import split_named
 from core.train.build import build_loss, build_network
 from core.train.direction import direction
 from core.train.freezing import Freezing
@@ -96,17 +98,16 @@ class MInterface(pl.LightningModule):
         task: Task | None = None,
         class_axis: Literal[1, -1] | None = None,
     ) -> None:
+        given = dict(locals())
         super().__init__()
         # Only plain values go into a checkpoint: it must load without running code.
-        given = {"model_name": model_name, "model_args": model_args, "loss": loss}
-        given |= {"loss_args": loss_args, "optimizer": optimizer, "optimizer_args": optimizer_args}
-        given |= {"lr_scheduler": lr_scheduler, "lr_scheduler_args": lr_scheduler_args}
         self.save_hyperparameters(ignore=[n for n, value in given.items() if not is_plain(value)])
         self.net = build_network(model_name, model_args or {})
         self.loss = build_loss(loss, loss_args or {})
         schedule = lr_scheduler, lr_scheduler_args, lr_interval, warmup_steps
         table = param_groups, lr_factors, layer_decay, decay_norm_and_bias
         self.optimization = Optimization(optimizer, optimizer_args, *schedule, *table)
+        self.alternation = Alternation({})
         self.freezing = Freezing.chosen(freeze, unfreeze_at_epoch, dict(self.named_parameters()))
         self.tasks = tasks_of(task, self.loss)
         has_classes = TASKS[self.tasks[0]].kind == "multiclass"
@@ -122,13 +123,6 @@ class MInterface(pl.LightningModule):
         self._required = [p for p in needed if p.kind is not p.VAR_KEYWORD]
         takes = inspect.signature(getattr(self.net, "step", len)).parameters
         self._has_step = {"batch", "stage"} <= takes.keys()
-
-    def setup(self, stage: str) -> None:
-        """Asks the data whether there are several sets."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        part = {"fit": "val", "validate": "val", "test": "test"}.get(stage)
-        if part and hasattr(data, "sets"):
-            self.scores.divide(part, data.sets(part))
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **named: Any) -> Any:
@@ -211,7 +205,7 @@ class MInterface(pl.LightningModule):
         if isinstance(batch, Tensor):
             return (batch,), None
         if not isinstance(batch, tuple | list):
-            return self._split_named(batch, [p.name for p in required])
+            return split_named(batch, self.net, self._inputs, required, self.loss is None)
         if len(required) > 1 and isinstance(batch[0], tuple | list):
             batch = (*batch[0], *batch[1:])
         count = len(batch) - 1
@@ -223,29 +217,6 @@ class MInterface(pl.LightningModule):
         target = batch[count] if len(batch) > count else None
         return tuple(batch[: len(self._inputs) if self.loss is None else count]), target
 
-    def _split_named(self, batch: Any, required: list[str]) -> tuple[Any, Any]:
-        if not isinstance(batch, Mapping):  # an object, such as a graph
-            named = {n: getattr(batch, n) for n in (*required, *TARGETS) if hasattr(batch, n)}
-            target = next((named[n] for n in TARGETS if named.get(n) is not None), None)
-            has_all = {*required} <= named.keys()
-            return ({n: named[n] for n in required} if has_all else (batch,)), target
-        inputs = {p.name: batch[p.name] for p in self._inputs if p.name in batch}
-        rest = [name for name in batch if name not in inputs or self.loss is None]
-        known = [n for n in rest if n in TARGETS] or rest
-        target = batch[known[0]] if len(known) == 1 else None
-        missing = [name for name in required if name not in inputs]
-        used = {*inputs, *known[: target is not None]}
-        others = [name for name in batch if name not in used]
-        if len(missing) == len(others) == 1:
-            inputs[missing[0]] = batch[others[0]]
-        elif missing:
-            takes, hint = ", ".join(required), "give the items the names of forward's parameters"
-            holds = ", ".join(batch)
-            raise UsageError(
-                f"{type(self.net).__name__} takes {takes}; a batch holds {holds}; {hint}"
-            )
-        return inputs, target
-
     def _measured(self, stage: str, batch: Any, number: int = 0) -> Tensor:
         found = normalised(self.step(batch, stage), batch)
         loss: Tensor = found["loss"]
@@ -254,6 +225,10 @@ class MInterface(pl.LightningModule):
             found |= {n: data.restored(found[n]) for n in ("output", "target") if n in found}
         self.scores.add(stage, number, found)
         return loss
+
+    def show(self, name: str, value: Any, every: int = 1) -> None:
+        """Keeps a picture, figure, text or histogram: see `core.runs.shown.show`."""
+        show(name, value, every, self.trainer)
 
     def on_train_epoch_end(self) -> None:
         """Logs the loss and the metrics of the epoch."""
@@ -271,40 +246,61 @@ class MInterface(pl.LightningModule):
         for name, value in self.scores.epoch(stage).items():
             self.log(name, value, prog_bar=name == "train_loss" or stage != "train")
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Saves what the training metrics have summed up in this epoch."""
-        checkpoint["train_scores"] = self.scores.of["train"][""].saved()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Goes on from it."""
-        self.scores.of["train"][""].go_on_from(checkpoint.get("train_scores", []))
-
     def higher_is_better(self, metric: str) -> bool | None:
         """Whether more of a logged metric, such as val_acc, is better; None if nobody knows.
 
         Raises:
             UsageError: Nothing of this name is logged.
         """
-        known = {"loss": False} | self.directions
-        places = [*self.scores.places("train"), *self.scores.places("val")]
-        names = {f"{place}_{n}": more for place in places for n, more in known.items()}
+        names = self.scores.names({"loss": False} | self.directions)
         is_all = type(self) is MInterface and self.comparison.is_plain and not self._has_step
         if metric not in names and is_all:
             hint = suggest(metric, names, f"; choose one of: {', '.join(names)}")
             raise UsageError(f"--monitor {metric}: there is no such metric{hint}")
         return names.get(metric)
 
+    def alternate(self, **times: float) -> None:
+        """Gives each of several networks an optimizer of its own, which `minimize` steps.
+
+        Args:
+            times: By the attribute that holds a network, how often a batch it is stepped; this
+                tells how long its schedule is. `alternate(discriminator=2, net=1)`, in `__init__`.
+        """
+        self.automatic_optimization = False
+        self.alternation = Alternation(times)
+
+    def minimize(self, network: str, loss: Callable[[], Tensor]) -> Tensor:
+        """Steps the optimizer of a network of `alternate`; its gradients go to that network alone.
+
+        Clipping, accumulation, precision, schedule and several processes are taken care of.
+
+        Args:
+            network: The attribute that holds it.
+            loss: Computes a scalar; outside of training that is all that is done.
+
+        Returns:
+            The loss before the step, a scalar without gradient.
+        """
+        return self.alternation.minimize(self, network, loss)
+
     def configure_callbacks(self) -> Any:
-        """What freezes parameters, if any are to be."""
-        return self.freezing
+        """What sums up metrics, freezes parameters and steps several optimizers, if there are."""
+        if not self.alternation.times:
+            return [self.scores, *self.freezing]
+        self.alternation.attach(self.trainer)
+        return [self.scores, *self.freezing, self.alternation]
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, and its schedule if one was chosen."""
+        """The optimizer, and its schedule if one was chosen; of `alternate` one for each."""
         lr, decay = self.hparams["lr"], self.hparams["weight_decay"]
-        groups = self.optimization.groups(self.named_parameters(), lr)
         can_fuse = lightning.can_fuse(self.trainer) and self.optimization.fits_one_kernel(self)
-        optimizer = self.optimization.optimizer(groups, lr, decay, can_fuse)
-        steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
+        epochs = self.trainer.max_epochs
         mode = self.mode or (direction(self, self.monitor)[0] if self.monitor else "min")
         watched = self.monitor, mode, self.trainer.check_val_every_n_epoch or 1
-        return self.optimization.with_schedule(optimizer, steps, epochs, *watched)
+        made = []
+        for network in self.alternation.times or [""]:
+            groups = self.optimization.groups(self.named_parameters(), lr, network)
+            optimizer = self.optimization.optimizer(groups, lr, decay, can_fuse)
+            steps = self.alternation.steps(self.trainer, network)
+            made.append(self.optimization.with_schedule(optimizer, steps, epochs, *watched))
+        return self.alternation.scheduled(made) if self.alternation.times else made[0]

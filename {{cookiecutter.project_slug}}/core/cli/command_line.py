@@ -8,10 +8,10 @@ import yaml
 from jsonargparse import get_loader
 
 from core import ROOT
-from core.cli import names
+from core.cli import names, objects
 from core.cli.names import suggest
 from core.cli.options import LISTS, NONE, SECTIONS, SELECTORS, Options, Text, own_parameters
-from core.cli.source import REQUIRED
+from core.cli.source import REQUIRED, definition
 from core.errors import UsageError
 from core.runs.folders import find_folder, requeued
 from core.runs.processes import say
@@ -21,6 +21,9 @@ _FREE = (
     *("trainer.", "callbacks", "stop_early", "checkpoint", "loggers", "num_workers", "on_device"),
     *("compile", "channels_last", "float32_matmul_precision", "resume", "profile", "auto_batch"),
     "final_test",
+)
+_AVERAGING = tuple(
+    f"pytorch_lightning.callbacks.{name}" for name in ("WeightAveraging", "weight_averaging.")
 )
 # What others call it.
 _COMMON = {
@@ -80,16 +83,26 @@ def _check(options: Options, recorded: dict[str, Any]) -> None:
         if parameter.default is REQUIRED and name not in options.values:
             command = options.command
             raise UsageError(f"{command} needs {name}; see python main.py {command} --help")
-    free = (*_FREE, *(f"{s}." for s in options.targets if s not in SECTIONS))
+    bound = {*SECTIONS, *map(names.section, options.values.get("batch_transforms") or [])}
+    free = (*_FREE, *(f"{s}." for s in options.targets if s not in bound))
     free = free if options.command == "fit" else (*free, "batch_size", "run", "ckpt", "format")
     known = options.known()
     for key, value in options.values.items():
         before = recorded.get(key, known[key].default)
         if options.run_folder and value != before and not key.startswith(free):
             options.changed.append(f"{key}={'null' if value is None else value}")
+    average = [_averages(values.get("callbacks")) for values in (recorded, options.values)]
+    if "resume" in options.values and average[0] != average[1]:
+        raise UsageError("--callbacks: a run goes on as it began, with averaged weights or without")
     if options.changed and "resume" in options.values:
         hint = "a run goes on as it began; start a new one from its weights: --init_from"
         raise UsageError(f"--{options.changed[0].replace('=', ' ')}: {hint} {options.run_folder}")
+
+
+def _averages(callbacks: list[Any] | None) -> bool:
+    """Whether one of these callbacks averages the weights, and keeps that in place of them."""
+    chosen = [names.locate("callbacks", name) for name in callbacks or [] if isinstance(name, str)]
+    return any(objects.derives(definition(target), _AVERAGING) for target in chosen)
 
 
 def _tokens(arguments: list[str]) -> tuple[str, Pairs, str | None]:

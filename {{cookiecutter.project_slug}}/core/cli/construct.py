@@ -159,7 +159,7 @@ def checked(option: str, target: Callable[..., Any], *first: Any, **named: Any) 
     except UsageError as error:
         raise UsageError(f"{option}: {error}") from None
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise UsageError(f"{option}: {error}") from error
+        raise UsageError(f"{option}: {' '.join(str(error).split())}") from error
 
 
 def is_plain(value: Any) -> bool:

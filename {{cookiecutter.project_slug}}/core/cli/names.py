@@ -67,6 +67,11 @@ KINDS = {
             **{"psnr": "PeakSignalNoiseRatio", "ssim": "StructuralSimilarityIndexMeasure"},
         },
     ),
+    "batch_transforms": Kind(
+        modules=("torchvision.transforms.v2",),
+        pattern="(?!Transform$|AutoAugmentPolicy|InterpolationMode)([A-Z].+)",
+        words=None,
+    ),
     "loss": Kind(
         modules=("torch.nn",), pattern="([A-Z].+)Loss", aliases={"bce": "BCEWithLogitsLoss"}
     ),

@@ -55,9 +55,11 @@ SELECTORS = {about.chosen_by: name for name, about in SECTIONS.items() if about.
 LISTS = {  # of names; each has a section of its own
     "callbacks": Section(offered=("folder", "monitor", "mode")),
     "metrics": Section(offered=("task", "num_classes", "num_labels", "ignore_index", "data_range")),
+    "batch_transforms": Section(hidden=("labels_getter",), offered=("num_classes",)),
 }
 _PASSED = {"model": "model_args", "data": "data_args"}  # the parameter that takes a section
-_INNER = {_PASSED.get(name, name) for name in SECTIONS} | {"callback_args", "metric_args"}
+_LISTED = ("callback_args", "metric_args", "batch_transform_args")
+_INNER = {*(_PASSED.get(name, name) for name in SECTIONS), *_LISTED}
 
 
 NONE = Parameter("none", default=None)
@@ -102,6 +104,7 @@ class Options:
         run_folder: The earlier run that the command is about, if it is about one.
         checkpoint: What that run goes on from, if it does.
         changed: What was given anew for it that makes a difference, as "lr=0.1".
+        label: What that, and weights other than the best, add to the names of results.
         idle: Options of the interfaces that the chosen LightningModule has no use for.
         has_loaders: Whether the data is what that module's own loaders give.
     """
@@ -115,6 +118,7 @@ class Options:
     run_folder: Path | None = None
     checkpoint: Path | None = None
     changed: list[str] = field(default_factory=list)
+    label: str = ""
     idle: set[str] = field(default_factory=set)
     has_loaders: bool = False
 
@@ -214,7 +218,7 @@ class Options:
         passed: dict[str, Any] = {_PASSED.get(n, n): self.section(n) for n in SECTIONS}
         chosen = [n for n in self.targets if n not in SECTIONS and n != "command"]
         listed = {name: self.section(name) for name in chosen}
-        passed |= {"callback_args": listed, "metric_args": listed}
+        passed |= dict.fromkeys(_LISTED, listed)
         given = self.values | passed
         return {name: v for name, v in given.items() if name in taken.keys() - self.idle}
 

@@ -14,8 +14,10 @@ from core.cli.names import import_path, locate, section
 from core.cli.options import Options
 from core.errors import UsageError
 from core.runs.last_checkpoint import LastCheckpoint
+from core.runs.logged import Logged
 from core.runs.notes import FirstSteps, Looks
 from core.runs.processes import say
+from core.runs.shown import Shown
 from core.runs.watch import EVALUATED
 from core.train.direction import direction
 from core.train.seeding import StatelessSeeding
@@ -42,7 +44,7 @@ def direction_of(model: pl.LightningModule) -> Direction:
 
 def make_own(options: Options, folder: Path | None) -> list[pl.Callback]:
     """Those of every run that no option names."""
-    own: list[pl.Callback] = [StatelessSeeding(), Looks(options)]
+    own: list[pl.Callback] = [StatelessSeeding(), Looks(options), Shown(options, folder)]
     return [*own, FirstSteps(folder)] if folder and options.command == "fit" else own
 
 
@@ -106,6 +108,11 @@ def _make(name: str, target: Any, given: dict[str, Any], facts: dict[str, Any]) 
     if isinstance(target, type) and issubclass(target, cb.BaseFinetuning):
         why = "what it froze stays frozen where a run goes on"
         raise UsageError(f'--callbacks {name}: {why}; type --freeze "[NAME]" --unfreeze_at_epoch N')
+    if isinstance(target, type) and issubclass(target, cb.StochasticWeightAveraging):
+        why = "its average is in last.ckpt alone, not in the best weights, which are tested"
+        raise UsageError(f"--callbacks {name}: {why}; type --callbacks+=ema")
+    if target is cb.EMAWeightAveraging and "decay" not in given:
+        say(f"{name} averages over 1,000 steps from the first; --callbacks+=ema begins with fewer")
     arguments = offer(parameters(target), given, facts)
     with lightning.refused(title=f"--callbacks {name}"):
         if "lightning" in target.__module__:  # a library: what it refuses is the user's to mend
@@ -148,7 +155,7 @@ def make_checkpoints(
     often = {n: best.pop(n, None) for n in ("every_n_train_steps", "train_time_interval")}
     if often["train_time_interval"]:
         often["train_time_interval"] = _interval(often["train_time_interval"])
-    found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps)]
+    found: list[pl.Callback] = [LastCheckpoint(folder, checkpoint_every_n_steps), Logged()]
     if (folder / "trial.json").exists():
         from core.runs.pruning import Pruning  # only here: Optuna is not for everyone
 

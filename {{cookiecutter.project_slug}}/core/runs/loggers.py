@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import (
+    CometLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 
 from core import ROOT
 from core.cli.construct import is_plain
@@ -88,14 +94,15 @@ def make_loggers(
     folder: Path,
     checkpoint: Path | None = None,
     *,
-    loggers: Sequence[Literal["tensorboard", "csv", "wandb", "mlflow"]] | None = _USUAL,
+    loggers: Sequence[Literal["tensorboard", "csv", "wandb", "mlflow", "comet"]] | None = _USUAL,
 ) -> list[Logger]:
     """Loggers that write into the run's folder.
 
     Args:
         folder: The run's folder.
         checkpoint: What a run goes on from; what was logged later is taken back.
-        loggers: Which to use; by default tensorboard and csv (metrics.csv).
+        loggers: Which to use; by default tensorboard and csv (metrics.csv). Without COMET_API_KEY
+            comet writes an archive, to be uploaded later.
 
     Raises:
         UsageError: A package is not installed, or a service can't be used.
@@ -104,6 +111,7 @@ def make_loggers(
     purged, rows = saved.get("global_step"), saved.get("logged_rows", 0)
     name, ids = run_name(folder), read_run(folder).get("loggers", {})
     mlflow = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    pictures = None if "MLFLOW_TRACKING_URI" in os.environ else (folder / "mlflow").resolve()
     study = os.environ.get("MLFLOW_PARENT_RUN_ID")
     parent = {"mlflow.parentRunId": study} if study else None
     wandb = {"project": ROOT.name, "id": ids.get("WandbLogger", uuid.uuid4().hex)}
@@ -112,14 +120,28 @@ def make_loggers(
         "csv": lambda: CSVLogger(folder, rows),
         "wandb": lambda: WandbLogger(name, folder, **wandb, resume="allow"),
         "mlflow": lambda: MLFlowLogger(
-            ROOT.name, name, mlflow, parent, run_id=ids.get("MLFlowLogger")
+            ROOT.name,
+            name,
+            mlflow,
+            parent,
+            artifact_location=pictures.as_uri() if pictures else None,
+            run_id=ids.get("MLFlowLogger"),
+        ),
+        "comet": lambda: CometLogger(
+            project=ROOT.name,
+            experiment_key=ids.get("CometLogger", uuid.uuid4().hex),
+            name=name,
+            offline_directory=str(folder / "comet"),
+            auto_output_logging=False,
         ),
     }
+    # Lightning's online=False has Comet log nothing at all.
+    os.environ.setdefault("COMET_START_ONLINE", str("COMET_API_KEY" in os.environ))
     found: list[Any] = []
     for kind in dict.fromkeys(loggers or _USUAL):  # each once
         try:
             found.append(makers[kind]())
-            if kind in ("wandb", "mlflow"):
+            if kind in ("wandb", "mlflow", "comet"):
                 assert found[-1].experiment  # what is wrong with a service, it says now
         except ModuleNotFoundError as error:
             missing, hint = error.name or kind, "type uv sync --extra loggers"

@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from core import ROOT
 from core.errors import Pruned, UsageError
 from core.runs.processes import Stopped, is_helper
 
+# What a logged name is made of: stage, metric, and whether it is of each step.
+_LOGGED = re.compile(r"^(?:(train|val|test)[_/])?(.+?)(_step)?$")
 _locks: dict[Path, Any] = {}  # kept until the run ends
 
 
@@ -141,6 +144,20 @@ def read_first_steps(folder: Path) -> list[tuple[int, str]]:
         return []
     with file.open(newline="") as lines:
         return [(int(row["step"]), row["loss"]) for row in csv.DictReader(lines)]
+
+
+def read_curves(file: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """Steps and values in `metrics.csv`: by metric and stage, "" of what belongs to none."""
+    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    text = file.read_text("utf-8") if file.is_file() else ""
+    for row in csv.DictReader(text.splitlines()):
+        for name, value in row.items():
+            stage, metric, each = _LOGGED.findall(name)[0]
+            if value and metric not in ("step", "epoch") and stage != "test":
+                lines = found.setdefault(metric, {})
+                points = lines.setdefault(f"{stage}{', each step' if each else ''}", [])
+                points.append((int(row["step"]), float(value)))
+    return found
 
 
 def save_results(file: Path, results: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Batches: which samples are in one, and how they are taken from a dataset."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,7 +211,7 @@ FORMS = {
 
 def forms_of(batch: Any) -> list[str]:
     """In which other forms than its own a batch may have to be given to a network."""
-    tensors = [leaf for leaf in tree_leaves(_inputs_of(batch)[0]) if isinstance(leaf, Tensor)]
+    tensors = [leaf for leaf in tree_leaves(inputs_of(batch)[0]) if isinstance(leaf, Tensor)]
     found = ["bytes"] * any(t.dtype == torch.uint8 and t.ndim > 2 for t in tensors)
     found += ["float64"] * any(
         t.dtype == torch.float64 for t in tree_leaves(batch) if isinstance(t, Tensor)
@@ -222,6 +222,28 @@ def forms_of(batch: Any) -> list[str]:
 def is_channels_last(shape: Sequence[int]) -> bool:
     """Whether a batch, (B, H, W, C), looks like pictures whose last axis is that of colours."""
     return len(shape) == 4 and shape[3] in (1, 3, 4) and min(shape[1:3]) > 4
+
+
+def shape_of(batch: Any, fact: str) -> Iterator[Any]:
+    """What the shape of a batch's first tensor, (B, …), tells of a fact; the surest first.
+
+    Args:
+        batch: Of any form.
+        fact: `input_size`, all but B; `in_channels`, of (C, L), (C, H, W) or (C, D, H, W); or
+            `image_size`, H where it is that of a square, then (H, W).
+    """
+    values = [*batch.values()] if isinstance(batch, dict) else batch
+    first = values[0] if isinstance(values, list | tuple) else values
+    shape = list(first.shape[1:]) if isinstance(first, Tensor) else []
+    if fact != "input_size" and is_channels_last([1, *shape]):
+        shape = [shape[2], *shape[:2]]
+    if fact == "input_size" and shape:
+        yield shape
+    elif fact == "in_channels" and 2 <= len(shape) <= 4:
+        yield shape[0]
+    elif fact == "image_size" and len(shape) == 3:
+        yield from [shape[-1]] if shape[-2] == shape[-1] else []
+        yield shape[-2:]
 
 
 def given_as(batch: Any, forms: Sequence[str]) -> Any:
@@ -238,11 +260,48 @@ def given_as(batch: Any, forms: Sequence[str]) -> Any:
 
     if not {"bytes", "channels"} & {*forms}:
         return batch
-    inputs, put = _inputs_of(batch)
+    inputs, put = inputs_of(batch)
     return put(tree_map_only(Tensor, convert, inputs))
 
 
-def _inputs_of(batch: Any) -> tuple[Any, Callable[[Any], Any]]:
+def split_named(
+    batch: Any, network: Any, inputs: Sequence[Any], required: Sequence[Any], is_open: bool
+) -> tuple[Any, Any]:
+    """Splits a batch by names into inputs and target: see `MInterface.split_batch`.
+
+    Args:
+        batch: A mapping; or an object, such as a graph.
+        network: What takes it.
+        inputs: Parameters of its `forward`.
+        required: Those of them without a default.
+        is_open: Whether the network may be given the target, too.
+
+    Raises:
+        UsageError: Nothing tells which item is which.
+    """
+    needed = [p.name for p in required]
+    if not isinstance(batch, Mapping):
+        named = {n: getattr(batch, n) for n in (*needed, *TARGETS) if hasattr(batch, n)}
+        target = next((named[n] for n in TARGETS if named.get(n) is not None), None)
+        has_all = {*needed} <= named.keys()
+        return ({n: named[n] for n in needed} if has_all else (batch,)), target
+    found = {p.name: batch[p.name] for p in inputs if p.name in batch}
+    rest = [name for name in batch if name not in found or is_open]
+    known = [n for n in rest if n in TARGETS] or rest
+    target = batch[known[0]] if len(known) == 1 else None
+    missing = [name for name in needed if name not in found]
+    used = {*found, *known[: target is not None]}
+    others = [name for name in batch if name not in used]
+    if len(missing) == len(others) == 1:
+        found[missing[0]] = batch[others[0]]
+    elif missing:
+        takes, hint = ", ".join(needed), "give the items the names of forward's parameters"
+        what = f"{type(network).__name__} takes {takes}; a batch holds {', '.join(batch)}"
+        raise UsageError(f"{what}; {hint}")
+    return found, target
+
+
+def inputs_of(batch: Any) -> tuple[Any, Callable[[Any], Any]]:
     """All of a batch but its target, and what puts them into it again."""
     if isinstance(batch, dict):
         inputs = {n: v for n, v in batch.items() if n not in TARGETS}

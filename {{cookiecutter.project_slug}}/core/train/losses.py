@@ -151,7 +151,7 @@ class Comparison:
         if output.ndim == 3 and len(fitting) != 1:
             hint = "type --class_axis 1 or --class_axis -1; of one label alone return (B, 1, …)"
             raise UsageError(
-                f"{self.name} returns {_described(output)}: which axis is that of labels? {hint}"
+                f"{self.name} returns {described(output)}: which axis is that of labels? {hint}"
             )
         return output.ndim == 3 and fitting == [-1]
 
@@ -272,14 +272,15 @@ class Comparison:
         if not self.is_checked:
             self.is_checked = True
             pairs = ((output, target), (output, shaped), (output.reshape(target.shape), target))
-            values = [self._tried(*pair) for pair in pairs]
+            values = [self.tried(*pair) for pair in pairs]
             self.reshapes = values[1] is not None and values[1] == values[2] != values[0]
             if self.reshapes:
                 form = f"{tuple(target.shape)} as {tuple(output.shape)}"
                 say(f"{self.title} gets the target {form}; it would broadcast")
         return shaped if self.reshapes else target
 
-    def _tried(self, output: Tensor, target: Tensor) -> float | None:
+    def tried(self, output: Tensor, target: Tensor) -> float | None:
+        """The loss of a pair, None if it refuses it."""
         pair = (target, output) if self.is_reversed else (output, target)
         try:
             with torch.no_grad():
@@ -302,7 +303,7 @@ class Comparison:
         if len(found) == 1:
             return _parts(self.name, found[0])
         hint = "expected a scalar, .loss, (logits, loss) or a dict of losses"
-        raise UsageError(f"--loss null: {self.name} returns {_described(output)}; {hint}")
+        raise UsageError(f"--loss null: {self.name} returns {described(output)}; {hint}")
 
     @contextlib.contextmanager
     def _explained(self, output: Tensor, target: Tensor) -> Iterator[None]:
@@ -322,8 +323,8 @@ class Comparison:
 
     def _shapes(self, output: Tensor, target: Tensor) -> str:
         return (
-            f"{self.title} can't compare the output of {self.name}, {_described(output)}, with the "
-            f"target, {_described(target)}"
+            f"{self.title} can't compare the output of {self.name}, {described(output)}, with the "
+            f"target, {described(target)}"
         )
 
 
@@ -371,7 +372,7 @@ def _parts(title: str, found: Any) -> dict[str, Any]:
         found = parts.pop("loss") if "loss" in parts else sum(v for v in parts.values())
     if not isinstance(found, Tensor):
         raise UsageError(
-            f"{title} returned {_described(found)}; expected a scalar or a dict of them"
+            f"{title} returned {described(found)}; expected a scalar or a dict of them"
         )
     return parts | {"loss": found.mean() if found.ndim else found}
 
@@ -385,7 +386,8 @@ def _fits(shape: torch.Size, other: torch.Size) -> bool:
     ]
 
 
-def _described(value: Any) -> str:
+def described(value: Any) -> str:
+    """What a value is, in an error: `float32 (64, 10)`, `a dict`."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     return "None" if value is None else f"a {type(value).__name__}"

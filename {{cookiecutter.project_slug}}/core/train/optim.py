@@ -50,8 +50,10 @@ class Optimization:
         probe = self.optimizer([nn.Parameter(torch.zeros(1))], lr, weight_decay)
         self.with_schedule(probe, 100 + self.warmup_steps, 100, monitor)
 
-    def groups(self, named: Iterable[tuple[str, nn.Parameter]], lr: float) -> list[Any]:
-        """The trained parameters, in groups if the table makes some.
+    def groups(
+        self, named: Iterable[tuple[str, nn.Parameter]], lr: float, network: str = ""
+    ) -> list[Any]:
+        """The trained parameters, or those of one network, in groups if the table makes some.
 
         A pattern, such as `backbone`, `layer*` or `head.bias`, stands for whole words between the
         dots of a name; where several fit, the later row holds.
@@ -59,7 +61,7 @@ class Optimization:
         trained = {name: p for name, p in named if p.requires_grad}
         is_flat = self.layer_decay == 1.0 and self.decays_all and not self.lr_factors
         if is_flat and not self.rows:
-            return [*trained.values()]
+            return [p for name, p in trained.items() if _is_in(name, network)]
         rows = dict.fromkeys(trained, "")  # the pattern of each
         for pattern in self.rows or {}:
             rows |= dict.fromkeys(fitting(pattern, trained, "--param_groups"), pattern)
@@ -68,7 +70,7 @@ class Optimization:
             for name in fitting(pattern, trained, "--lr_factors"):
                 factors[name] *= factor
         found: dict[Any, dict[str, Any]] = {}
-        for name, parameter in trained.items():
+        for name, parameter in ((n, p) for n, p in trained.items() if _is_in(n, network)):
             is_bare = not self.decays_all and parameter.ndim <= 1
             key = rows[name], factors[name], is_bare
             if key not in found:
@@ -158,3 +160,7 @@ class Optimization:
         settings = {"scheduler": schedule, "interval": interval, "monitor": monitor}
         settings |= {"frequency": frequency} if "mode" in facts else {}
         return {"optimizer": optimizer, "lr_scheduler": settings}
+
+
+def _is_in(name: str, network: str) -> bool:
+    return not network or name.startswith(f"{network}.")

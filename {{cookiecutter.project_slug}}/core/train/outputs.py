@@ -12,8 +12,9 @@ from torch.utils.data import IterableDataset, Subset
 from core import lightning
 from core.errors import UsageError
 from core.runs.processes import say
-from core.train.batches import file_names
+from core.train.batches import file_names, in_order
 from core.train.build import can_take
+from core.train.scores import StageScores
 
 
 def predict_inputs(model: pl.LightningModule) -> None:
@@ -78,3 +79,23 @@ def names_of(data: Any, trainer: pl.Trainer, count: int) -> dict[str, Sequence[A
     if not files and isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str):
         files = [part[index][-1] for index in range(count)]
     return numbers | {"file": files} if files else {"index": indices}
+
+
+def tested(model: pl.LightningModule, data: Any) -> dict[str, dict[str, Any]]:
+    """What the test made of each sample, in all processes, by name of the set.
+
+    These are `output`, `target`, `score`, called `scored_by` and None if there is none, and
+    `names`, of files, if they are known.
+    """
+    scores: Any = getattr(model, "scores", None)
+    found: dict[str, dict[str, Any]] = {}
+    sets = scores.of["test"] if isinstance(scores, StageScores) else {}
+    for number, (name, one) in enumerate(sets.items()):
+        rows = in_order([row for batch in one.each() for row in zip(*batch, strict=True)])
+        if rows:
+            outputs, targets, values = zip(*rows, strict=True)
+            found[name] = {"output": [*outputs], "target": [*targets], "score": [*values]}
+            found[name] |= {"scored_by": one.scored_by}
+            parts = [*data.sets("test").values()] if data else []
+            found[name]["names"] = file_names(parts[number], len(rows)) if parts else None
+    return found

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
@@ -202,8 +203,10 @@ class Scores:
         ]
 
 
-class StageScores:
+class StageScores(pl.Callback):
     """Those of training, and of each validation or test set.
+
+    A checkpoint holds what those of training have summed up in its epoch.
 
     Args:
         tasks: See `Scores`.
@@ -217,6 +220,25 @@ class StageScores:
         for stage in ("train", "val", "test"):
             self.divide(stage, ())
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Asks the data whether there are several sets."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        part = {"fit": "val", "validate": "val", "test": "test"}.get(stage)
+        if part and hasattr(data, "sets"):
+            self.divide(part, data.sets(part))
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Saves the sums."""
+        checkpoint["train_scores"] = self.of["train"][""].saved()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Goes on from them."""
+        self.of["train"][""].go_on_from(checkpoint.get("train_scores", []))
+
     def divide(self, stage: str, sets: Iterable[str]) -> None:
         """Has scores for each of the sets of a stage, if there are several."""
         names = ["" if n == stage else n.removeprefix(f"{stage}_") for n in sets] or [""]
@@ -229,9 +251,14 @@ class StageScores:
         """What is measured, once there was an output."""
         return self.of["train"][""].task
 
-    def places(self, stage: str) -> list[str]:
-        """What logged names begin with: `val`, which is the first set, and `val_noisy`."""
-        return [*dict.fromkeys([stage, *(f"{stage}_{name}".strip("_") for name in self.of[stage])])]
+    def names(self, known: dict[str, Any]) -> dict[str, Any]:
+        """What is known of metrics, by the names that are logged.
+
+        These begin with `train`; `val`, which is the first set; and `val_noisy`.
+        """
+        sets = [(stage, name) for stage in ("train", "val") for name in ("", *self.of[stage])]
+        places = [f"{stage}_{name}".strip("_") for stage, name in sets]
+        return {f"{place}_{name}": known[name] for place in places for name in known}
 
     def add(self, stage: str, number: int, found: dict[str, Any]) -> None:
         """Takes note of what a step returned for a batch of the stage's set of that number."""

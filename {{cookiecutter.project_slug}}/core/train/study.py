@@ -222,7 +222,9 @@ class Study:
                 mlflow = importlib.import_module("mlflow")  # only here: it takes seconds
                 client = mlflow.MlflowClient(known["MLFLOW_TRACKING_URI"])
                 found = client.get_experiment_by_name(ROOT.name)
-                id = found.experiment_id if found else client.create_experiment(ROOT.name)
+                is_own = "MLFLOW_TRACKING_URI" not in os.environ
+                kept = (self.folder / "mlflow").resolve().as_uri() if is_own else None
+                id = found.experiment_id if found else client.create_experiment(ROOT.name, kept)
                 run = client.create_run(id, run_name=self.folder.name)
                 save_results(file, {"parent": run.info.run_id})
         return known | {"MLFLOW_PARENT_RUN_ID": read_results(file)["parent"]}
