@@ -348,7 +348,7 @@ def base(dataset: Any) -> Any:
 def file_names(part: Any, count: int) -> list[str] | None:
     """The files of a part's first samples, if its dataset tells, in `samples`; else None."""
     samples = None if isinstance(part, IterableDataset) else getattr(base(part), "samples", None)
-    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
+    indices = [*map(int, part.indices[:count])] if isinstance(part, Subset) else range(count)
     if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
         known = [samples[index] for index in indices]
         if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):

@@ -8,6 +8,7 @@ that goes on, draws the same.
 import collections
 import contextlib
 import copy
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -84,12 +85,8 @@ class Stream(IterableDataset[Any]):
 
     def _names(self, words: tuple[str, ...]) -> bool:
         """Whether the code of the stream has one of these words."""
-        for kind in {base for found in self.inner for base in type(found).__mro__}:
-            with contextlib.suppress(OSError, TypeError):
-                is_own = not kind.__module__.startswith("torch.")
-                if is_own and any(word in inspect.getsource(kind) for word in words):
-                    return True
-        return False
+        kinds = {base for found in self.inner for base in type(found).__mro__}
+        return any(word in _source(kind) for kind in kinds for word in words)
 
     def _seed(self, *place: Any) -> None:
         seed = seed_at(*place, "stream")
@@ -223,6 +220,15 @@ def place_of(loader: Any, batches: int) -> dict[str, Any]:
         places = [{}] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(places, found["places"])
     return {"place": found | {"places": places}}
+
+
+@functools.cache
+def _source(kind: type) -> str:
+    """The code of a class that is neither Python's nor torch's own."""
+    if kind.__module__.partition(".")[0] not in ("torch", "typing", "builtins"):
+        with contextlib.suppress(OSError, TypeError):
+            return inspect.getsource(kind)
+    return ""
 
 
 def _shuffles_in_a_buffer(stream: Any) -> bool:
