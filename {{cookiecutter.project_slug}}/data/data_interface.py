@@ -1,6 +1,5 @@
 """`DInterface`: everything that is the same for every dataset."""
 
-import copy
 import functools
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -38,7 +37,7 @@ from core.train.order import order_of
 from core.train.own_loaders import OwnLoaders
 from core.train.parts import Parts, sets_of
 from core.train.seeding import seed_at
-from core.train.streams import Stream, StreamLoader, place_of
+from core.train.streams import Stream, StreamLoader, first_sample, place_of
 
 _STAGES = {
     "fit": ("train", "val"),
@@ -169,8 +168,7 @@ class DInterface(pl.LightningDataModule):
         part = self.parts.any()
         if isinstance(self.parts, OwnLoaders):
             return given_as(self.parts.sample(), self.forms)
-        # A copy, so that a stream with a state is not moved on.
-        item = next(iter(copy.copy(part))) if isinstance(part, IterableDataset) else part[0]
+        item = first_sample(part) if isinstance(part, IterableDataset) else part[0]
         return self.collate([item])
 
     def collate(self, items: list[Any]) -> Any:

@@ -11,6 +11,7 @@ import copy
 import functools
 import inspect
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from core.train.seeding import held_generators, reseed, seed_at
 # What is in the code of a stream that shares itself out: PyTorch, litdata, webdataset, datasets.
 _WORKERS = ("worker_info", "WorkerEnv", "split_by_worker")
 _PROCESSES = ("get_rank", "get_world_size", "DistributedEnv", "split_by_node", "dataset_by_node")
+_FIRST: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
 
 
 class Stream(IterableDataset[Any]):
@@ -73,9 +75,8 @@ class Stream(IterableDataset[Any]):
             getattr(found, "__dict__", {}).get("_distributed") for found in self.inner
         )
         self.share = (0, 1) if self.by_process else (rank, world_size)
-        has_both = hasattr(dataset, "state_dict") and hasattr(dataset, "load_state_dict")
-        self.has_state = has_both and not _shuffles_in_a_buffer(dataset)
-        self.first = copy.deepcopy(dataset.state_dict()) if self.has_state else None
+        self.first = _first_state(dataset)
+        self.has_state = self.first is not None and not _shuffles_in_a_buffer(dataset)
         self.epoch = torch.tensor(epoch).share_memory_()  # workers that stay see another one, too
         self.begin = epoch, samples // (batch_size * world_size)  # its first batch, and what is
         self.place = place or {"workers": 0, "turn": 0, "places": [{}] * world_size}
@@ -106,8 +107,9 @@ class Stream(IterableDataset[Any]):
         for found in self.inner:
             if hasattr(found, "set_epoch"):
                 found.set_epoch(epoch)
-        if self.has_state:
-            self.dataset.load_state_dict(copy.deepcopy(self.first if state is None else state))
+        if self.first is not None:
+            [begins_with] = copy.deepcopy(self.first if state is None else [state])
+            self.dataset.load_state_dict(begins_with)
         stream, size = iter(self.dataset), self.batch_size * self.share[1]
         first = read // size
         for begin in range(0, read if state is None else 0, size):
@@ -220,6 +222,21 @@ def place_of(loader: Any, batches: int) -> dict[str, Any]:
         places = [{}] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(places, found["places"])
     return {"place": found | {"places": places}}
+
+
+def first_sample(stream: Any) -> Any:
+    """The first sample; an epoch begins with it nevertheless."""
+    _first_state(stream)
+    return next(iter(stream))
+
+
+def _first_state(stream: Any) -> list[Any] | None:
+    """The state that a stream had before anything was read, in a list; None if it has no state."""
+    if not (hasattr(stream, "state_dict") and hasattr(stream, "load_state_dict")):
+        return None
+    if stream not in _FIRST:
+        _FIRST[stream] = [copy.deepcopy(stream.state_dict())]
+    return _FIRST[stream]
 
 
 @functools.cache
