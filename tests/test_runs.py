@@ -164,6 +164,8 @@ from torch.utils.data import IterableDataset
 
 
 class Stream(IterableDataset):
+    num_classes = 10
+
     def __init__(self, split: str = "train"):
         places = {"train": (0, 1193), "val": (1200, 1500), "test": (1500, 1797)}
         self.begin, self.end = places[split]
@@ -233,10 +235,11 @@ SCENARIOS = {
     "stream": (
         *("--dataset", "stream", "--num_workers", "2", "--max_epochs", "10"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+        *("--lr_scheduler", "plateau", "--patience", "0", "--early_stopping.patience", "9"),
     ),
     "stream_ddp": (
         *("--dataset", "stream:Stateful", "--max_epochs", "6", *DDP),
-        *("--checkpoint_every_n_steps", "3"),
+        *("--checkpoint_every_n_steps", "3", "--lr_scheduler", "null"),
     ),
     "alternating": (
         *("--max_epochs", "10", "--model_name", "alternating", "--accumulate_grad_batches", "2"),
