@@ -251,7 +251,7 @@ def shape_of(batch: Any, fact: str) -> Iterator[Any]:
     first = values[0] if isinstance(values, list | tuple) else values
     if fact == "num_classes":
         named = batch if isinstance(batch, dict) else {}
-        target = next((named[n] for n in TARGETS if n in named), None)
+        target: Any = next((named[n] for n in TARGETS if n in named), None)
         target = values[1] if isinstance(batch, list | tuple) and len(batch) == 2 else target
         is_real = (
             isinstance(target, Tensor) and target.is_floating_point() and target.ndim in (1, 2)
