@@ -252,7 +252,7 @@ def length() -> None:
 
     fraction, before = float(os.environ.get("FRACTION", 0)), _most_memory()
     begin = time.perf_counter()
-    parts = {"val_fraction": fraction, "test_fraction": fraction}
+    parts: Any = {"val_fraction": fraction, "test_fraction": fraction}
     data = DInterface(Long(MILLIONS * 10**6), num_workers=WORKERS, **parts)
     data.setup()
     iterator = iter(data.train_dataloader())

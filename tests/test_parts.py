@@ -343,7 +343,9 @@ class TestLength:
     def test_the_order_is_that_of_torch(self, size: int, world: int) -> None:
         dataset = Own(0, size)
         for rank in range(world):
-            torchs = DistributedSampler(dataset, world, rank, seed=run_seed())
+            torchs: DistributedSampler[Any] = DistributedSampler(
+                dataset, world, rank, seed=run_seed()
+            )
             ours = BatchSampler(dataset, 4, shuffle=True, rank=rank, world_size=world)
             for epoch in (0, 3):
                 torchs.set_epoch(epoch)
@@ -376,6 +378,11 @@ class TestLength:
 
     def test_divided_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls: list[int] = []
-        monkeypatch.setattr("core.train.parts.divide", lambda *a: calls.append(1) or divide(*a))
+
+        def counted(*arguments: Any) -> Any:
+            calls.append(1)
+            return divide(*arguments)
+
+        monkeypatch.setattr("core.train.parts.divide", counted)
         DInterface(Own(0, 100)).setup()
         assert calls == [1]

@@ -4,7 +4,7 @@ import io
 import itertools
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import numpy as np
@@ -146,14 +146,14 @@ def test_goes_on(kind: Any, workers: int, rank: int, done: int) -> None:
             file = io.BytesIO()
             torch.save(place_of(begun, done), file)
             file.seek(0)
-    begun.sampler.set_epoch(4)  # type: ignore[union-attr]
+    cast(Any, begun.sampler).set_epoch(4)
     following = [*begun]
     torch.manual_seed(7)
     place = torch.load(file, weights_only=True)
     again = loader(kind, workers, samples=done * 4 * 2, **where, **place)
     found = [*again]
     assert len(found) == len(expected) - done and all(map(same, found, expected[done:]))
-    again.sampler.set_epoch(4)  # type: ignore[union-attr]
+    cast(Any, again.sampler).set_epoch(4)
     assert all(map(same, [*again], following))
 
 

@@ -13,7 +13,7 @@ import inspect
 import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -129,7 +129,9 @@ class Stream(IterableDataset[Any]):
 
     def _own(self, samples: Iterator[Any]) -> tuple[list[Any], int]:
         """This process's share of a round; and how many samples that has."""
-        own, first, count = [], [], 0
+        own: list[Any] = []
+        first: list[Any] = []
+        count = 0
         for count, sample in enumerate(samples, 1):
             first = first or [sample]
             if (count - 1) % self.share[1] == self.share[0]:
@@ -187,7 +189,7 @@ class StreamLoader(DataLoader[Any]):
         self.after = {done: {"workers": self.workers, "turn": turn, "places": places}}
         batches = (item for item in super().__iter__() if item is not None)
         while self._all_have(item := next(batches, ())):
-            number, key, where, batch = item
+            number, key, where, batch = cast(Any, item)
             places, turn, done = places | {key: where}, (number + 1) % self.workers, done + 1
             self.after[done] = {"workers": self.workers, "turn": turn, "places": places}
             self.after.pop(done - 4, None)  # Lightning takes one batch ahead
