@@ -53,9 +53,9 @@ class Bench:
             raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
         return seconds, done.stdout
 
-    def loop(self, name: str, **env: str) -> Callable[[], float]:
-        """A loop of loops.py: how fast it was."""
-        return lambda: _figure(self.run([str(HERE / "loops.py"), name], **env)[1])
+    def loop(self, name: str, measure: str = "", **env: str) -> Callable[[], float]:
+        """A loop of loops.py: how fast it was, or how much memory it took where it tells both."""
+        return lambda: _figure(self.run([str(HERE / "loops.py"), name], **env)[1], measure)
 
     def main(self, *words: str, **env: str) -> Callable[[], float]:
         """The same for this project's main.py."""
@@ -93,9 +93,10 @@ class Bench:
         self.rows.append((what, ratio, figures, goal))
 
 
-def _figure(shown: str) -> float:
+def _figure(shown: str, measure: str = "") -> float:
     """The best epoch's seconds, or a rate, that a process printed."""
-    line = next(line for line in shown.splitlines() if line.startswith(("SECONDS", "RATE")))
+    words = ("RATE",) if measure == "gigabytes" else ("SECONDS", "RATE")
+    line = next(line for line in shown.splitlines() if line.startswith(words))
     return min(map(float, line.split()[1:]))
 
 
@@ -195,6 +196,17 @@ def memory(bench: Bench) -> None:
     bench.note("copies of the data in memory, four workers", f"{copies:.2f}", figures, "1.2")
 
 
+def length(bench: Bench) -> None:
+    """A hundred million samples: time and memory until the first batches, to two orders of them."""
+    if not sys.platform.startswith("linux"):
+        return
+    for what, fraction in {"split by fraction": "0.1", "not split": "0"}.items():
+        for measure, goal in {"seconds": "2", "gigabytes": "1"}.items():
+            ours = bench.loop("length", measure, FRACTION=fraction)
+            title = f"{measure} to start with 100 million samples, {what}, to two `randperm`"
+            bench.compare(ours, (title, goal, bench.loop("length_least", measure)), times=2)
+
+
 def template(bench: Bench) -> None:
     """How long generating takes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -231,7 +243,17 @@ def main(project: Path) -> None:
     shutil.copy(HERE / "benchmark.py", project / "data/benchmark.py")
     make_photographs(project / "jpegs")
     begin = time.perf_counter()
-    for part in (start_up, small_data, ordinary_steps, processes, gpu, images, memory, template):
+    for part in (
+        start_up,
+        small_data,
+        ordinary_steps,
+        processes,
+        gpu,
+        images,
+        memory,
+        length,
+        template,
+    ):
         part(bench)
     about = [f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"]
     about += [f"Python {platform.python_version()}, torch {torch.__version__}"]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import TensorDataset
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
 
 
 class Vectors(TensorDataset):
@@ -39,6 +40,23 @@ class Photographs(TensorDataset):
     def __init__(self, size: int = 5120) -> None:
         labels = torch.randint(1000, (size,), generator=torch.Generator().manual_seed(0))
         super().__init__(torch.rand(1, 3, 224, 224).repeat(size, 1, 1, 1), labels)
+
+
+class Long(Dataset[Any]):
+    """Nothing but many samples."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.tensor([float(index % 7)]), index % 2
+
+    def get_batch(self, indices: Tensor) -> Any:
+        """A whole one."""
+        return (indices % 7).float()[:, None], indices % 2
 
 
 class Timer(pl.Callback):

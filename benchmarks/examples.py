@@ -37,6 +37,8 @@ ROWS = [
     ("segmentation/default", "test_ink_iou", ""),
     ("segmentation/default", "test_ink_iou_threshold", ""),
     ("sequences/default", "test_exact_match", ""),
+    ("sequences/characters", "test_bits", ""),
+    ("sequences/bigram", "test_bits", ""),
     ("super_resolution/default", "test_psnr", ""),
     ("super_resolution/default", "test_psnr_bicubic", ""),
     ("super_resolution/guided", "test_psnr", ""),

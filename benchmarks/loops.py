@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+MILLIONS, WORKERS = int(os.environ.get("MILLIONS", 100)), int(os.environ.get("WORKERS", 0))
 
 
 def _train(
@@ -238,6 +239,43 @@ def memory(size: int = 130_000) -> None:
 def memory_empty() -> None:
     """The same with next to no data."""
     memory(10_000)
+
+
+def length() -> None:
+    """Until the first batches of 100 million samples, of which a FRACTION each validates and tests.
+
+    Prints the seconds and the gigabytes that this takes.
+    """
+    from benchmark import Long
+
+    from data import DInterface
+
+    fraction, before = float(os.environ.get("FRACTION", 0)), _most_memory()
+    begin = time.perf_counter()
+    parts: Any = {"val_fraction": fraction, "test_fraction": fraction}
+    data = DInterface(Long(MILLIONS * 10**6), num_workers=WORKERS, **parts)
+    data.setup()
+    iterator = iter(data.train_dataloader())
+    for _ in range(5):
+        next(iterator)
+    print("SECONDS", time.perf_counter() - begin)
+    print("RATE", _most_memory() - before, flush=True)
+    os._exit(0)
+
+
+def length_least() -> None:
+    """Two orders of as many."""
+    before, begin = _most_memory(), time.perf_counter()
+    orders = [torch.randperm(MILLIONS * 10**6) for _ in range(2)]
+    print("SECONDS", time.perf_counter() - begin)
+    print("RATE", _most_memory() - before, flush=True)
+    del orders
+
+
+def _most_memory() -> float:
+    """Gigabytes that this process has held at once."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e6
 
 
 if __name__ == "__main__":

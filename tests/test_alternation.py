@@ -1,5 +1,9 @@
 """Systems of several networks, each with an optimizer of its own."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -10,6 +14,8 @@ from torch import Tensor, nn
 from core.errors import UsageError
 from data import DInterface
 from model import MInterface
+
+from .conftest import TEMPLATE
 
 
 def one(weight: float) -> nn.Linear:
@@ -33,7 +39,7 @@ class Pair(MInterface):
         """Other first, as often as told."""
 
         def product() -> Tensor:
-                output: Tensor = self.other(self(batch[0]))
+            output: Tensor = self.other(self(batch[0]))
             return output.mean()
 
         for _ in range(round(self.alternation.times["other"])):
@@ -237,3 +243,61 @@ def test_outside_of_training() -> None:
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     [found] = trainer.test(model, data, verbose=False)
     assert found["test_loss"] == pytest.approx(2) and model.numbers() == [1, 2]
+
+
+SCRIPT = """
+import sys
+import torch
+import pytorch_lightning as pl
+from data import DInterface
+from model import MInterface
+
+class Numbers(torch.utils.data.TensorDataset):
+    def __init__(self):
+        super().__init__(torch.arange(1.0, 7.0)[:, None])
+
+class Pair(MInterface):
+    def __init__(self):
+        layers = [torch.nn.Linear(1, 1, bias=False) for _ in range(3)]
+        for layer, weight in zip(layers, (1.0, 2.0, 3.0)):
+            torch.nn.init.constant_(layer.weight, weight)
+        super().__init__(layers[0], loss=None, optimizer="sgd", lr=0.01)
+        self.other = torch.nn.ModuleList(layers[1:])  # of which the second has no gradient
+        self.alternate(other=2, net=1)
+
+    def step(self, batch, stage):
+        def product():
+            return self.other[0](self(batch[0])).mean()
+        for _ in range(2):
+            self.minimize("other", product)
+        return {"loss": self.minimize("net", product)}
+
+if __name__ == "__main__":
+    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = pl.Trainer(accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, **quiet)
+    model = Pair()
+    trainer.fit(model, DInterface(Numbers, batch_size=3, val_fraction=0, test_fraction=0))
+    numbers = torch.tensor([p.item() for p in model.parameters()])
+    print("found", trainer.global_rank, trainer.global_step, *numbers.tolist(), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path: Path) -> None:
+    """Equal weights, as of one process: the numbers' mean is 3.5, of each half another."""
+    (tmp_path / "pair.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "pair.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(TEMPLATE)},
+        capture_output=True,
+        text=True,
+    )
+    rows = [line.split()[2:] for line in done.stdout.splitlines() if line.startswith("found")]
+    assert len(rows) == 2 and rows[0] == rows[1], done.stdout + done.stderr
+    w, v = 1.0, 2.0
+    for _ in range(2):
+        v -= 0.01 * w * 3.5
+        v -= 0.01 * w * 3.5
+        w -= 0.01 * v * 3.5
+    assert rows[0][0] == "2" and [float(x) for x in rows[0][1:]] == pytest.approx([w, v, 3.0])

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
+from torch.utils.data import Dataset, DistributedSampler, TensorDataset, random_split
 
 from core.errors import UsageError
-from core.train.batches import Shared
+from core.train.batches import BatchSampler
+from core.train.seeding import run_seed
+from core.train.splits import divide
 from data import DInterface
 
 SIZES = {"train": 80, "val": 10, "test": 20}
@@ -209,8 +211,8 @@ class TestSplitBy:
         """The last ones test."""
         times = np.arange(100)[::-1]
         data = DInterface(self.published(time=times), split_by="time")
-        assert data.part("test").indices == [*range(10)]
-        assert data.part("val").indices == [*range(10, 20)]
+        assert [*data.part("test").indices] == [*range(10)]
+        assert [*data.part("val").indices] == [*range(10, 20)]
 
     def test_labels(self) -> None:
         labels = [0] * 90 + [1] * 10
@@ -224,15 +226,16 @@ class TestSplitBy:
 
     def test_fit(self) -> None:
         """The dataset is given the samples that train, once, to scale in place."""
-        seen: list[list[int]] = []
+        seen: list[Any] = []
 
         class Scaled(Own):
-            def fit(self, indices: list[int]) -> None:
+            def fit(self, indices: Any) -> None:
                 seen.append(indices)
 
         data = DInterface(Scaled(0, 100))
         data.setup()
-        assert seen == [data.part("train").indices] and len(seen[0]) == 80
+        assert len(seen) == 1 and len(seen[0]) == 80
+        assert [*data.part("train").indices] == [*seen[0]]
 
 
 class TestRandomness:
@@ -277,41 +280,6 @@ class TestRandomness:
             [(x, _)] = loader
             epochs.append(x.sort().values)
         assert torch.equal(epochs[0], epochs[2]) and not torch.equal(epochs[0], epochs[1])
-
-
-class Stream(IterableDataset[Any]):
-    def __iter__(self) -> Any:
-        yield from range(30)
-
-
-class Aware(Stream):
-    def __iter__(self) -> Any:
-        worker = get_worker_info()
-        yield from range(30)[worker.id :: worker.num_workers] if worker else range(30)
-
-
-class Derived(Aware): ...
-
-
-class Wrapping(Stream):
-    def __init__(self) -> None:
-        self.inner = Aware()
-
-    def __iter__(self) -> Any:
-        yield from self.inner
-
-
-@pytest.mark.parametrize("kind", [Stream, Aware, Derived, Wrapping])
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_stream_is_shared_out(kind: Any, workers: int) -> None:
-    """Each sample once, on two processes and their workers."""
-    seen: list[int] = []
-    for rank in range(2):
-        seen += DataLoader(Shared(kind(), rank, 2), batch_size=None, num_workers=workers)
-    if kind is Stream or workers == 0:
-        assert sorted(map(int, seen)) == [*range(30)]
-    else:
-        assert len({*map(int, seen)}) == len(seen) == 30
 
 
 class TestLabels:
@@ -365,3 +333,56 @@ def test_a_collate_fn_that_draws() -> None:
         return [float(v) for _, drawn in data._loaders(split) for v in drawn]
 
     assert draws("val")[:8] == draws("test")[:8] and len({*draws("val")}) == 10
+
+
+class TestLength:
+    """The numbers are those of lists of Python integers, which many millions can't afford."""
+
+    @pytest.mark.parametrize("size", [1, 2, 7, 100, 1001])
+    @pytest.mark.parametrize("world", [1, 2, 3, 8])
+    def test_the_order_is_that_of_torch(self, size: int, world: int) -> None:
+        dataset = Own(0, size)
+        for rank in range(world):
+            torchs: DistributedSampler[Any] = DistributedSampler(
+                dataset, world, rank, seed=run_seed()
+            )
+            ours = BatchSampler(dataset, 4, shuffle=True, rank=rank, world_size=world)
+            for epoch in (0, 3):
+                torchs.set_epoch(epoch)
+                ours.set_epoch(epoch)
+                batches = [indices for _, indices in ours]
+                assert torch.cat(batches).tolist() == [*torchs]
+                assert all(batch.untyped_storage().nbytes() <= 4 * 8 for batch in batches)
+
+    @pytest.mark.parametrize("size", [10, 37, 1000])
+    @pytest.mark.parametrize("seed", [0, 5])
+    def test_the_parts_are_those_of_torch(self, size: int, seed: int) -> None:
+        count, dataset = round(size * 0.2), Own(0, size)
+        generator = torch.Generator().manual_seed(seed)
+        torchs = random_split(dataset, [count, count, size - 2 * count], generator)
+        data = DInterface(dataset, val_fraction=0.2, test_fraction=0.2, split_seed=seed)
+        for split, expected in zip(("val", "test", "train"), torchs, strict=True):
+            part = data.part(split)
+            assert [*part.indices] == sorted(expected.indices)
+            assert part.indices.dtype == np.int64
+
+    def test_a_sample_is_asked_for_by_an_integer(self) -> None:
+        """As torch's Subset does: not by an array of one."""
+
+        class Asked(Own):
+            def __getitem__(self, index: int) -> Any:
+                return type(index)
+
+        part = DInterface(Asked(0, 100)).part("val")
+        assert [part[0], *part.__getitems__([1, 2])] == [int] * 3
+
+    def test_divided_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[int] = []
+
+        def counted(*arguments: Any) -> Any:
+            calls.append(1)
+            return divide(*arguments)
+
+        monkeypatch.setattr("core.train.parts.divide", counted)
+        DInterface(Own(0, 100)).setup()
+        assert calls == [1]

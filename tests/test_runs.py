@@ -115,6 +115,8 @@ def project(bake: Bake) -> Project:
     folder = bake()
     (folder / "model/parted.py").write_text(PARTED)
     (folder / "own_loss.py").write_text(OWN_LOSS)
+    (folder / "data/stream.py").write_text(STREAM)
+    (folder / "callbacks/kill.py").write_text(KILL)
     (folder / "model/alternating.py").write_text(ALTERNATING)
     (folder / "model/logging.py").write_text(LOGGING)
     return Project(folder)
@@ -155,6 +157,53 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert results[0] == results[1]
 
 
+STREAM = """
+import torch
+from sklearn.datasets import load_digits
+from torch.utils.data import IterableDataset
+
+
+class Stream(IterableDataset):
+    num_classes = 10
+
+    def __init__(self, split: str = "train"):
+        places = {"train": (0, 1193), "val": (1200, 1500), "test": (1500, 1797)}
+        self.begin, self.end = places[split]
+        self.number = 0
+
+    def __iter__(self):
+        images, labels = load_digits(return_X_y=True)
+        number, self.number = self.number, 0
+        for index in range(self.begin + number, self.end):
+            x = torch.tensor(images[index], dtype=torch.float32).view(1, 8, 8) / 16
+            self.next = index + 1 - self.begin
+            yield x + 0.1 * torch.randn(1, 8, 8), int(labels[index])
+
+
+class Stateful(Stream):
+    next = 0
+
+    def state_dict(self):
+        return {"number": self.next}
+
+    def load_state_dict(self, state):
+        self.number = state["number"]
+"""
+KILL = """
+import os
+import signal
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+
+class Kill(pl.Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if batch_idx == 11 and not Path("killed").exists():
+            trainer.strategy.barrier()
+            Path("killed").touch()
+            os.killpg(0, signal.SIGKILL)
+"""
 SCENARIOS = {
     "one_cycle": ("--max_epochs", "15"),
     "plateau": (
@@ -183,6 +232,15 @@ SCENARIOS = {
         *("--lr_factors", "{layers.1: 0.1}", "--layer_decay", "0.75"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
     ),
+    "stream": (
+        *("--dataset", "stream", "--num_workers", "2", "--max_epochs", "10"),
+        *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
+        *("--lr_scheduler", "plateau", "--patience", "0", "--early_stopping.patience", "9"),
+    ),
+    "stream_ddp": (
+        *("--dataset", "stream:Stateful", "--max_epochs", "6", *DDP),
+        *("--checkpoint_every_n_steps", "3", "--lr_scheduler", "null"),
+    ),
     "alternating": (
         *("--max_epochs", "10", "--model_name", "alternating", "--accumulate_grad_batches", "2"),
         *("--gradient_clip_val", "0.1", "--lr_scheduler", "one_cycle", "--log_every_n_steps", "1"),
@@ -193,7 +251,7 @@ SCENARIOS = {
         *("--patience", "0", "--early_stopping.patience", "9", "--checkpoint_every_n_steps", "3"),
     ),
     "logging": (
-        *("--max_epochs", "10", "--model_name", "logging", "--lr_scheduler", "null"),
+        *("--max_epochs", "10", "--model_name", "logging"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
     ),
     "step_ddp": (
@@ -228,9 +286,26 @@ def chaos(project: Project, name: str, kills: int, seed: int) -> list[int]:
     return codes
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if "stream" not in name])
 def test_a_killed_run_ends_as_if_nothing_had_happened(project: Project, name: str) -> None:
     chaos(project, name, kills=4, seed=0)
+
+
+@pytest.mark.parametrize("name", ["stream", "stream_ddp"])
+def test_a_stream_killed_in_the_middle_of_an_epoch(project: Project, name: str) -> None:
+    """It goes on from there, by its own state or by skipping."""
+    words = (*NOISY, *SCENARIOS[name], "--max_epochs", "2")
+    project.run(*words, "--name", f"{name}_whole")
+    (project.folder / "killed").unlink(missing_ok=True)
+    process = project.start(*words, "--name", f"{name}_cut", "--callbacks+=kill")
+    process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL
+    place, processes = load(project.of(f"{name}_cut"))["DInterface"], 1 + name.endswith("ddp")
+    assert place["epoch"] == 0 < place["samples"] < 1193
+    assert len(place["place"]["places"]) == processes
+    shown = project.run("--resume", f"{name}_cut")
+    assert ("samples of Stream are read and skipped" in shown) is (processes == 1)
+    assert_same_run(project.of(f"{name}_whole"), project.of(f"{name}_cut"))
 
 
 @pytest.mark.chaos

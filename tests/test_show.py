@@ -30,6 +30,7 @@ from core.runs.record import read_curves
 from core.runs.shown import Shown, show
 from core.train.losses import ProbabilityLoss
 from core.train.metrics import Named
+from core.train.outputs import tested
 from core.train.results import Results
 from core.train.samples import most_wrong, side_by_side
 from data import DInterface
@@ -373,6 +374,15 @@ def test_side_by_side() -> None:
     images = results("image", [torch.ones(1, 4, 4)], [torch.tensor([[[-1.0, 1]] * 2])])
     picture = np.asarray(side_by_side(images, 6))  # in the range of the target, -1 to 1
     assert picture[20, 20].tolist() == [0] * 3 and picture[20, 150].tolist() == [255] * 3
+
+
+def test_of_the_last_test() -> None:
+    """As of a fold, which is tested after a test part of the dataset's own."""
+    module = MInterface(Stepping(), loss="mse", task="regression")
+    trainer = fit(None, module=module)
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    trainer.test(module, data, verbose=False)
+    assert len(tested(module, data)[""]["output"]) == 4
 
 
 def test_grid_has_room_for_its_captions() -> None:

@@ -61,7 +61,7 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> 
     """A figure, and its axes, (rows, columns), each of so many inches."""
     from matplotlib.figure import Figure  # without pyplot, which would look for a screen
 
-    figure = Figure(figsize=(width * columns, height * rows), layout="tight")
+    figure = Figure(figsize=(width * columns, height * rows), layout="compressed")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

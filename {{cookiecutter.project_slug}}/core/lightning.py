@@ -67,6 +67,18 @@ def take_refused(trainer: pl.Trainer) -> dict[str, Any]:
     return taken
 
 
+@contextlib.contextmanager
+def apart(trainer: pl.Trainer) -> Iterator[None]:
+    """Leaves a manual pass's gradients in their process: strategies/, overrides/distributed.py.
+
+    Lightning would then no longer have the buffers of the first process before each batch.
+    """
+    with getattr(trainer.strategy, "block_backward_sync", contextlib.nullcontext)():
+        yield
+    if isinstance(trainer.strategy.model, torch.nn.parallel.DistributedDataParallel):
+        trainer.strategy.model.require_forward_param_sync = True
+
+
 class _CountsOnce(_ManualOptimization):
     """Counts a batch's steps, of however many optimizers, as one."""
 

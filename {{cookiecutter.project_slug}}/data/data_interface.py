@@ -23,7 +23,6 @@ from core.train.batches import (
     Batches,
     BatchSampler,
     Raw,
-    Shared,
     base,
     collate_of,
     forms_of,
@@ -38,6 +37,7 @@ from core.train.order import order_of
 from core.train.own_loaders import OwnLoaders
 from core.train.parts import Parts, sets_of
 from core.train.seeding import seed_at
+from core.train.streams import Stream, StreamLoader, first_sample, place_of
 
 _STAGES = {
     "fit": ("train", "val"),
@@ -136,7 +136,7 @@ class DInterface(pl.LightningDataModule):
         self.predicted = ""  # of several sets to predict, the one whose turn it is
         self._is_prepared = False
         self.forms: list[str] = []  # other than its own in which batches are given to the network
-        self._position: dict[str, int] = {}
+        self._position: dict[str, Any] = {}
         self._transforms: BatchTransforms | None = None  # of training, once it begins
 
     def prepare_data(self) -> None:
@@ -168,7 +168,7 @@ class DInterface(pl.LightningDataModule):
         part = self.parts.any()
         if isinstance(self.parts, OwnLoaders):
             return given_as(self.parts.sample(), self.forms)
-        item = next(iter(part)) if isinstance(part, IterableDataset) else part[0]
+        item = first_sample(part) if isinstance(part, IterableDataset) else part[0]
         return self.collate([item])
 
     def collate(self, items: list[Any]) -> Any:
@@ -228,17 +228,19 @@ class DInterface(pl.LightningDataModule):
         is_trained = lightning.is_in_epoch(trainer)
         return self._transforms(batch, place) if self._transforms and is_trained else batch
 
-    def state_dict(self) -> dict[str, int]:
-        """The place in training: the epoch, and the samples of it that were trained on."""
+    def state_dict(self) -> dict[str, Any]:
+        """The place in training: the epoch, the samples of it trained on, the place in a stream."""
         if self.trainer is None:
             return {}
-        samples = lightning.batches_done(self.trainer) * self.batch_size * self.trainer.world_size
-        place = {"epoch": lightning.epoch(self.trainer), "samples": samples}
-        return place | {"batch_size": self.batch_size}
+        batches = lightning.batches_done(self.trainer)
+        size = self.batch_size * self.trainer.world_size
+        place = {"epoch": lightning.epoch(self.trainer), "samples": batches * size}
+        return place | {"step_size": size} | place_of(self.trainer.train_dataloader, batches)
 
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the place in training of a checkpoint."""
-        self._position = {name: state_dict[name] for name in ("epoch", "samples")}
+        names = {"epoch", "samples", "place"} & state_dict.keys()
+        self._position = {name: state_dict[name] for name in names}
 
     def train_dataloader(self) -> Any:
         """Shuffled batches of the training set."""
@@ -249,6 +251,7 @@ class DInterface(pl.LightningDataModule):
             return self.parts.loader("train")
         part = self.part("train")
         order: dict[str, Any] = {"shuffle": True, "order": order_of(part, self.hparams["balanced"])}
+        order = {} if isinstance(part, IterableDataset) else order
         return self._loader("train", part, self.drop_last, **order, **self._position)
 
     def val_dataloader(self) -> Any:
@@ -278,33 +281,28 @@ class DInterface(pl.LightningDataModule):
     def _loader(self, split: str, part: Any, drop_last: bool = False, **order: Any) -> Any:
         trainer = self.trainer
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
-        size, collate = self.batch_size, collate_of(part)
-        options: Any = {"batch_size": size, "drop_last": drop_last, "collate_fn": collate}
-        if not isinstance(part, IterableDataset):
-            if trainer is not None:
-                order |= {"rank": trainer.global_rank, "world_size": trainer.world_size}
-            sampler = BatchSampler(part, self.batch_size, drop_last=drop_last, **order)
+        size, collate, evaluates = self.batch_size, collate_of(part), split != "train"
+        if trainer is not None:
+            order |= {"rank": trainer.global_rank, "world_size": trainer.world_size}
+        sampler = None
+        if isinstance(part, IterableDataset):
+            if trainer is not None and hasattr(part, "transform_batch"):
+                collate = functools.partial(raw, collate)
+            part = Stream(part, size, collate, drop_last, evaluates, **order)
+        else:
+            sampler = BatchSampler(part, size, drop_last=drop_last, **order)
             if drop_last and not len(sampler):
-                few = f"{len(part)} samples make no batch of {self.batch_size}"
-                raise UsageError(f"--drop_last true: {few}")
-            options = {"sampler": sampler, "batch_size": None}
-            evaluates = split != "train"
-            part = Batches(part, self.batch_size, collate, trainer is None, evaluates)
+                raise UsageError(f"--drop_last true: {len(part)} samples make no batch of {size}")
+            part = Batches(part, size, collate, trainer is None, evaluates)
             if self.on_device:
                 sampler.device = device
                 part.move(device)
-        else:
-            if trainer is not None and hasattr(part, "transform_batch"):
-                options["collate_fn"] = functools.partial(raw, collate)
-            place = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-            part = Shared(part, *place, evaluates=split != "train")
         if self.num_workers is None:
             devices = trainer.num_devices if trainer is not None else 1
             self.num_workers = 0 if self.on_device else workers_for(part, devices)
-        return DataLoader(
-            part,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=self.num_workers > 0 and device.type == "cuda",
-            **options,
-        )
+        options: Any = {"batch_size": None, "num_workers": self.num_workers}
+        options["persistent_workers"] = self.num_workers > 0
+        options["pin_memory"] = self.num_workers > 0 and device.type == "cuda"
+        if isinstance(part, Stream) and not evaluates:
+            return StreamLoader(part, trainer, **options)
+        return DataLoader(part, sampler=sampler, **options)

@@ -123,11 +123,11 @@ class LastCheckpoint(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Lets schedules have another length now, and batches another size (`--auto_batch`)."""
+        """Lets schedules have another length now, and steps another size (`--auto_batch`)."""
         lightning.forget_lengths(checkpoint)
-        then = checkpoint.get("DInterface", {}).get("batch_size")
-        now = getattr(getattr(trainer, "datamodule", None), "batch_size", then)
-        if then != now:
+        then = checkpoint.get("DInterface", {}).get("step_size", 0)
+        now = getattr(getattr(trainer, "datamodule", None), "batch_size", 0) * trainer.world_size
+        if then and now and then != now:
             lightning.count_batches_anew(checkpoint, then, now)
 
 

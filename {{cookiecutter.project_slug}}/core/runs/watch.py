@@ -54,8 +54,12 @@ class Watch(pl.Callback):
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same for what training logs, unless the module itself does so when an epoch ends."""
-        if not lightning.has_step(pl_module, "on_train_epoch_end"):
+        """The same for what training logs, unless the module itself does so when an epoch ends.
+
+        A run that goes on after an epoch's validation has not seen one yet.
+        """
+        is_seen_then = EVALUATED.match(self.monitor) and trainer.enable_validation
+        if not is_seen_then and not lightning.has_step(pl_module, "on_train_epoch_end"):
             self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:

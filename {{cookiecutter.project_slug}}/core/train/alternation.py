@@ -1,6 +1,5 @@
 """Several networks, each with an optimizer of its own: the steps of a system."""
 
-import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -107,7 +106,7 @@ class Alternation(pl.Callback):
         groups = optimizer.param_groups
         own = [p for group in groups for p in group["params"] if p.requires_grad]
         if own:  # not all is frozen
-            with getattr(trainer.strategy, "block_backward_sync", contextlib.nullcontext)():
+            with lightning.apart(trainer):
                 model.manual_backward(value / trainer.accumulate_grad_batches, inputs=own)
             if all(p.grad is None for p in own):
                 raise UsageError(f"minimize: the loss of {network} does not depend on it")

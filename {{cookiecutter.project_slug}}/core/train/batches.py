@@ -1,8 +1,5 @@
 """Batches: which samples are in one, and how they are taken from a dataset."""
 
-import contextlib
-import inspect
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +15,6 @@ from torch.utils.data import (
     Subset,
     TensorDataset,
     default_collate,
-    get_worker_info,
 )
 
 from core import lightning
@@ -92,21 +88,33 @@ class BatchSampler(DistributedSampler[Any]):
         begun = 0 if self.skips_last else self.batch_size - 1
         return (self.num_samples + begun) // self.batch_size
 
+    def _shuffled(self) -> Tensor:
+        """The order of torch's DistributedSampler, (num_samples,) int64, without a list."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self.dataset), generator=generator)  # type: ignore[arg-type]
+        own = order[self.rank :: self.num_replicas].contiguous()
+        if len(own) == self.num_samples:
+            return own
+        next_one = self.rank + len(own) * self.num_replicas  # repeated from the beginning
+        return torch.cat([own, order[[next_one % len(order)]]])
+
     def __iter__(self) -> Iterator[Key]:
         if self.order:
             batches = [batch.to(self.device) for batch in self._ordered(self.epoch)]
             if len(batches) != self.count:
                 raise UsageError("the dataset's batches are not as many in each epoch")
         elif self.shuffle:
-            own = torch.tensor([*super().__iter__()])
-            batches = [*own.to(self.device).split(self.batch_size)]
-        else:  # at once, for data of many millions
-            own = torch.arange(self.rank, len(self.dataset), self.num_replicas)  # type: ignore[arg-type]
-            batches = [*own.to(self.device).split(self.batch_size)]
+            own = self._shuffled().to(self.device)
+        else:
+            size: int = len(self.dataset)  # type: ignore[arg-type]
+            own = torch.arange(self.rank, size, self.num_replicas, device=self.device)
         begin = self.done.get(self.epoch, 0) // self.batch_size
-        for number, indices in enumerate(batches):
-            if begin <= number < len(self):
-                yield (self.epoch, number, self.rank), indices
+        for number in range(begin, len(self)):
+            start = number * self.batch_size
+            indices = (
+                batches[number] if self.order else own[start : start + self.batch_size].clone()
+            )
+            yield (self.epoch, number, self.rank), indices
 
 
 class Batches(Dataset[Any]):
@@ -137,9 +145,11 @@ class Batches(Dataset[Any]):
     ) -> None:
         self.batch_size, self.collate, self.finishes = batch_size, collate, finishes
         self.evaluates = evaluates
-        self.indices = torch.arange(len(dataset))
+        self.size = len(dataset)
+        self.indices: Tensor | None = None  # of the samples, if they are a part of the dataset
         while isinstance(dataset, Subset):
-            self.indices, dataset = torch.tensor(dataset.indices)[self.indices], dataset.dataset
+            held, dataset = torch.as_tensor(dataset.indices), dataset.dataset
+            self.indices = held if self.indices is None else held[self.indices]
         self.dataset = dataset
         self.generators = held_generators(dataset)
         is_plain = type(dataset).__getitem__ is TensorDataset.__getitem__
@@ -157,18 +167,18 @@ class Batches(Dataset[Any]):
             say(f"--on_device true: {name}, {size / 1e9:.1f} GB, does not fit on {device}")
             return
         vars(self.dataset).update(tree_map_only(Tensor, lambda t: t.to(device), held))
-        self.indices = self.indices.to(device)
+        self.indices = None if self.indices is None else self.indices.to(device)
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        return -(-self.size // self.batch_size)
 
     def __getitem__(self, key: Key | int) -> Any:
         if isinstance(key, int):  # Lightning asks so for --overfit_batches
             start = key * self.batch_size
-            key = (0, key), torch.arange(start, min(start + self.batch_size, len(self.indices)))
+            key = (0, key), torch.arange(start, min(start + self.batch_size, self.size))
         (epoch, *place), chosen = key
         self._seed_at("eval" if self.evaluates else epoch, *place, "sample")
-        batch = self._take(self.indices[chosen])
+        batch = self._take(chosen if self.indices is None else self.indices[chosen])
         if not hasattr(self.dataset, "transform_batch"):
             return batch
         return self.dataset.transform_batch(batch) if self.finishes else Raw(batch)
@@ -189,30 +199,6 @@ class Batches(Dataset[Any]):
                 self._seed_at("eval", index)
             items.append(self.dataset[index])
         return self.collate(items)
-
-
-class Shared(IterableDataset[Any]):
-    """A stream, of which each process and worker gets every n-th sample.
-
-    A stream that asks for its worker by itself gets the share of its process alone.
-    """
-
-    def __init__(self, stream: Any, rank: int, world_size: int, evaluates: bool = False) -> None:
-        self.dataset, self.rank, self.world_size = stream, rank, world_size
-        self.evaluates, self.is_aware = evaluates, False
-        inner = [stream, *(v for v in vars(stream).values() if isinstance(v, IterableDataset))]
-        for kind in {base for found in inner for base in type(found).__mro__}:
-            with contextlib.suppress(OSError, TypeError):
-                is_own = not kind.__module__.startswith("torch.")
-                self.is_aware |= is_own and "worker_info" in inspect.getsource(kind)
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.evaluates:
-            seed_at("eval", "stream")
-        worker = None if self.is_aware else get_worker_info()
-        number, count = (worker.id, worker.num_workers) if worker else (0, 1)
-        first, step = self.rank * count + number, self.world_size * count
-        return itertools.islice(iter(self.dataset), first, None, step)
 
 
 # What a first input of other types or axes is given as: said in words.
@@ -251,7 +237,7 @@ def shape_of(batch: Any, fact: str) -> Iterator[Any]:
     first = values[0] if isinstance(values, list | tuple) else values
     if fact == "num_classes":
         named = batch if isinstance(batch, dict) else {}
-        target = next((named[n] for n in TARGETS if n in named), None)
+        target: Any = next((named[n] for n in TARGETS if n in named), None)
         target = values[1] if isinstance(batch, list | tuple) and len(batch) == 2 else target
         is_real = (
             isinstance(target, Tensor) and target.is_floating_point() and target.ndim in (1, 2)
@@ -346,9 +332,26 @@ def in_order(samples: list[Any]) -> list[Any]:
     return [parts[i % len(parts)][i // len(parts)] for i in range(every)]
 
 
+class Part(Subset[Any]):
+    """Some samples of a dataset.
+
+    Args:
+        dataset: The dataset.
+        indices: Of the samples, (n,) int64; a list of so many integers would take 5 times as much.
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, list):
+            return self.dataset[[int(self.indices[i]) for i in index]]
+        return self.dataset[int(self.indices[index])]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [self[index] for index in indices]
+
+
 def base(dataset: Any) -> Any:
     """The dataset that a part is of."""
-    while isinstance(dataset, Subset | Shared):
+    while isinstance(dataset, Subset):
         dataset = dataset.dataset
     return dataset
 
@@ -356,7 +359,7 @@ def base(dataset: Any) -> Any:
 def file_names(part: Any, count: int) -> list[str] | None:
     """The files of a part's first samples, if its dataset tells, in `samples`; else None."""
     samples = None if isinstance(part, IterableDataset) else getattr(base(part), "samples", None)
-    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
+    indices = [*map(int, part.indices[:count])] if isinstance(part, Subset) else range(count)
     if isinstance(samples, list | tuple) and len(samples) > max(indices, default=0):
         known = [samples[index] for index in indices]
         if all(isinstance(s, tuple | list) and isinstance(s[0], str | Path) for s in known):

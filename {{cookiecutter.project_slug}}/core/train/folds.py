@@ -9,6 +9,7 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 
 from core.errors import UsageError
+from core.train.splits import Indices
 
 
 def fold_of(
@@ -18,7 +19,7 @@ def fold_of(
     seed: int,
     labels: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
-) -> list[int]:
+) -> Indices:
     """One of several folds: together they are all samples, and no two have one in common.
 
     Args:
@@ -46,12 +47,13 @@ def fold_of(
     else:
         kind = kinds.GroupKFold if labels is None else kinds.StratifiedGroupKFold
     with warnings.catch_warnings(action="ignore"):  # of a class that not every fold can have
-        divided = [*kind(folds, shuffle=True, random_state=seed).split([0] * size, labels, groups)]
-    if not all(len(test) for _, test in divided):
+        divided = kind(folds, shuffle=True, random_state=seed).split(np.empty(size), labels, groups)
+        tests = [test for _, test in divided]
+    if not all(map(len, tests)):
         raise UsageError(
             f"--folds {folds}: the groups are too unequal, a fold is empty; type fewer"
         )
-    return sorted(divided[fold][1].tolist())
+    return np.sort(tests[fold])
 
 
 def chosen_fold(

@@ -38,7 +38,8 @@ def order_of(part: Any, balanced: bool) -> Order | None:
         raise UsageError(f"--balanced true: {type(dataset).__name__} {what}")
     if not balanced and not orders_itself:
         return None
-    indices = torch.tensor(part.indices) if isinstance(part, Subset) else torch.arange(len(part))
+    held = part.indices if isinstance(part, Subset) else torch.arange(len(part))
+    indices = torch.as_tensor(held)
     if balanced:
         weights = torch.from_numpy(_weights(dataset, indices.numpy())).cumsum(0)
 

@@ -73,7 +73,7 @@ def names_of(data: Any, trainer: pl.Trainer, count: int) -> dict[str, Sequence[A
     if count != len(part) and not is_part:
         hint = "return the batch axis first"
         raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
-    indices = part.indices[:count] if isinstance(part, Subset) else range(count)
+    indices = [*map(int, part.indices[:count])] if isinstance(part, Subset) else range(count)
     numbers = {"index": indices} if getattr(data.parts, "fold", None) else {}
     item, files = part[0], file_names(part, count)
     if not files and isinstance(item, tuple) and len(item) > 2 and isinstance(item[-1], str):

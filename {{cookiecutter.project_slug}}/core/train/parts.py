@@ -4,7 +4,6 @@ import contextlib
 import inspect
 import re
 import traceback
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from core import ROOT
 from core.cli.construct import construct, offer, parameters
 from core.cli.source import literals
 from core.errors import UsageError
-from core.train.batches import TARGETS
+from core.train.batches import TARGETS, Part
 from core.train.folds import Pool, classes_of, fold_of
 from core.train.seeding import seed_at
-from core.train.splits import divide
+from core.train.splits import Indices, divide
 
 # What a constructor may call a part, and the parameters that ask for one.
 _NAMES = {
@@ -89,6 +88,7 @@ class Parts:
         self._is_understood = False  # the flag
         self._checked: dict[str, Any] = {}  # own parts that are no other's data
         self._divided_by = ""  # how folds were drawn
+        self._chosen: dict[int, dict[str, Any]] = {}  # how so many samples were divided
 
     def _asks(self, parameter: inspect.Parameter) -> bool:
         """Whether a parameter asks for a part: by its name, or by its default or type."""
@@ -163,13 +163,14 @@ class Parts:
             return own
         whole = self._whole(augment=split == "train")
         missing = {s: f for s, f in self.fractions.items() if f and self._is_cut(s)}
-        if self.fold:
-            chosen = self._folded(whole, missing)
-        elif isinstance(whole, IterableDataset) or not missing:
+        is_stream = isinstance(whole, IterableDataset)
+        if not self.fold and (is_stream or not missing):
             return whole if split == "train" else None
-        else:
-            by = {self.split_by: self._known(whole)} if self.split_by else {}
-            chosen = divide(len(whole), missing, self.seed, **by)
+        if is_stream:
+            raise UsageError("--folds: a stream can't be divided; it has no length")
+        if len(whole) not in self._chosen:
+            self._chosen[len(whole)] = self._divided(whole, missing)
+        chosen = self._chosen[len(whole)]
         if hasattr(whole, "fit"):  # such as the mean of what trains
             wanted = [s for s, f in self.fractions.items() if f and not (self.fold and s == "test")]
             if isinstance(whole, Pool) or not {*wanted} <= {*missing}:
@@ -178,7 +179,7 @@ class Parts:
             if not any(whole is known for known in self._fitted):
                 whole.fit(chosen["train"])
                 self._fitted.append(whole)
-        return Subset(whole, chosen[split]) if split in chosen else None
+        return Part(whole, chosen[split]) if split in chosen else None
 
     def _whole(self, augment: bool) -> Any:
         """What is divided: the training part, with those that join it."""
@@ -191,27 +192,28 @@ class Parts:
         joined = [one for split in others for one in sets_of(self.own(split, augment)).values()]
         return Pool([whole, *joined])
 
-    def _folded(self, whole: Any, missing: Mapping[str, float]) -> dict[str, list[int]]:
-        """The fold tests; of the rest a fraction validates, if the dataset has no part for it."""
-        assert self.fold
-        if isinstance(whole, IterableDataset):
-            raise UsageError("--folds: a stream can't be divided; it has no length")
+    def _divided(self, whole: Any, missing: Mapping[str, float]) -> dict[str, Indices]:
+        """Seeded fractions; or the fold tests, and of the rest a fraction may validate."""
+        split_by = {self.split_by: self._known(whole)} if self.split_by else {}
+        if not self.fold:
+            return divide(len(whole), missing, self.seed, **split_by)
         by = {what: self._told(whole, what) for what in ("labels", "groups")}
         by["labels"] = classes_of(by["labels"], self.fold[1])
         known = [what for what, found in by.items() if found is not None]
         self._divided_by = f"by {' and '.join(known)}" if known else "at random"
-        if by["labels"] is not None and (few := min(Counter(map(str, by["labels"])).values())):
+        if by["labels"] is not None:
+            few = np.unique(np.asarray(by["labels"]), return_counts=True)[1].min()
             rare = f"; the smallest class has {few} samples, so that not each fold has some"
             self._divided_by += rare if few < self.fold[1] else ""
         test = fold_of(len(whole), self.fold[1], self.fold[0], self.seed, **by)
-        rest = sorted({*range(len(whole))} - {*test})
+        is_rest = np.ones(len(whole), bool)
+        is_rest[test] = False
+        rest = np.flatnonzero(is_rest)
         fractions = {"val": missing["val"]} if "val" in missing else {}
-        by = {"groups": by["groups"]}
-        if self.split_by:
-            by = {self.split_by: self._known(whole)}
-        of_rest = {w: [k[index] for index in rest] for w, k in by.items() if k is not None}
-        chosen = divide(len(rest), fractions, self.seed, **of_rest)
-        return {name: [rest[i] for i in found] for name, found in chosen.items()} | {"test": test}
+        by = split_by or {"groups": by["groups"]}
+        told: dict[str, Any] = {w: np.asarray(k)[rest] for w, k in by.items() if k is not None}
+        chosen = divide(len(rest), fractions, self.seed, **told)
+        return {name: rest[found] for name, found in chosen.items()} | {"test": test}
 
     def take_heldout(self, is_taken: bool = True) -> bool:
         """Has the dataset's own test part tested in place of the fold, or no longer.

@@ -51,7 +51,8 @@ def side_by_side(results: Results, count: int) -> Any:
             output, target = (stretched(v.float(), target.float()) for v in (output, target))
         pictures += [picture_of(v, set()) for v in (seen, target, output) if v is not None]
         score = results.scores[index]
-        told = "" if score is None else f", {results.scored_by} {score:.3f}"
+        by = str(results.scored_by).removeprefix("negative ")
+        told = "" if score is None else f", {by} {abs(score):.3f}"
         captions += [results.name(index)] * (seen is not None) + ["target", f"output{told}"]
     return grid(pictures, len(pictures) // rows, captions, 192)
 

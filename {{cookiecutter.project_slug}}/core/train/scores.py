@@ -277,7 +277,7 @@ class StageScores(pl.Callback):
     def divide(self, stage: str, sets: Iterable[str]) -> None:
         """Has scores for each of the sets of a stage, if there are several."""
         names = ["" if n == stage else n.removeprefix(f"{stage}_") for n in sets] or [""]
-        if names != [*self.of.get(stage, ())]:
+        if stage == "test" or names != [*self.of.get(stage, ())]:  # each test keeps its own
             keeps, self._is_made = stage == "test", False
             self.of[stage] = {name: Scores(*self._about, keeps) for name in names}
 

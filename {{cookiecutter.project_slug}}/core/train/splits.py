@@ -1,12 +1,14 @@
 """Dividing a dataset. Pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from core.errors import UsageError
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]  # (n,), for data of many millions no list
 
 
 def divide(
@@ -16,7 +18,7 @@ def divide(
     labels: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
     time: Sequence[Any] | None = None,
-) -> dict[str, list[int]]:
+) -> dict[str, Indices]:
     """Divides samples at random, the same way for the same seed.
 
     Args:
@@ -33,31 +35,41 @@ def divide(
     Raises:
         UsageError: Nothing is left to train, or there are too few of a class or group.
     """
+    parts, is_left = dict(_cut(size, fractions, seed, labels, groups, time)), np.ones(size, bool)
+    for chosen in parts.values():
+        is_left[chosen] = False
+    parts["train"] = np.flatnonzero(is_left)
+    if not len(parts["train"]):
+        raise UsageError(f"nothing is left to train: the dataset has {size} samples")
+    return parts
+
+
+def _cut(
+    size: int, fractions: Mapping[str, float], seed: int, labels: Any, groups: Any, time: Any
+) -> Iterator[tuple[str, Indices]]:
+    """All parts but `train`."""
     generator = torch.Generator().manual_seed(seed)
-    rest, parts = torch.randperm(size, generator=generator).tolist(), {}
+    rest: Indices = torch.randperm(size, generator=generator).numpy()
     if time is not None:
-        rest = np.argsort(np.asarray(time), kind="stable")[::-1].tolist()
-    order = sorted(fractions) if time is not None else [*fractions]  # test before val
-    for name in order:
+        rest = np.argsort(np.asarray(time), kind="stable")[::-1]
+    for name in sorted(fractions) if time is not None else fractions:  # test before val
         count = max(1, round(size * fractions[name]))
-        chosen = rest[:count]
-        if labels is not None or groups is not None:
+        if labels is None and groups is None:
+            chosen, rest = rest[:count], rest[count:]
+        else:
             try:
                 chosen = _chosen(rest, count / len(rest), seed, labels, groups)
             except ValueError as error:
                 raise UsageError(f"--split_by: {error}") from error
-        taken = {*chosen}
-        parts[name], rest = sorted(chosen), [index for index in rest if index not in taken]
-    if not rest:
-        raise UsageError(f"nothing is left to train: the dataset has {size} samples")
-    return parts | {"train": sorted(rest)}
+            rest = rest[~np.isin(rest, chosen)]
+        yield name, np.sort(chosen)
 
 
-def _chosen(rest: list[int], fraction: float, seed: int, labels: Any, groups: Any) -> list[int]:
+def _chosen(rest: Indices, fraction: float, seed: int, labels: Any, groups: Any) -> Indices:
     """A part of some samples, by scikit-learn."""
     from sklearn.model_selection import GroupShuffleSplit, StratifiedShuffleSplit
 
     kind = StratifiedShuffleSplit if groups is None else GroupShuffleSplit
     y, by = (None if known is None else np.asarray(known)[rest] for known in (labels, groups))
     _, chosen = next(kind(1, test_size=fraction, random_state=seed).split(rest, y, by))
-    return [rest[index] for index in chosen]
+    return rest[chosen]
