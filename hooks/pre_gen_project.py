@@ -9,7 +9,7 @@ import unicodedata
 # Folders of the project itself, and what it imports or installs: a project of that name would
 # depend on itself, or hide the real package from a Python started one folder up.
 TAKEN = """
-    main core data model callbacks commands checks test tests runs datasets
+    main core data model callbacks commands checks examples test tests runs datasets
     torch torchgen functorch torchvision torchmetrics timm
     pytorch-lightning lightning lightning-fabric lightning-utilities
     jsonargparse docstring-parser filelock numpy pillow pil pyyaml yaml yaml-stubs types-pyyaml

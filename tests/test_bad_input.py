@@ -185,7 +185,7 @@ PARSED = [
     ("--callbacks nosuch.Class", r"--callbacks nosuch.Class: there is no module 'nosuch'"),
     (
         "--callbacks nosuch",
-        r"no callbacks/nosuch.py; choose one of: early_.*Timer.*module.Name",
+        r"no callbacks/nosuch.py; choose one of: early_.*EarlyStopping.*module.Name",
     ),
     ("--callbacks+=progres_bar", r"no callbacks/progres_bar.py; did you mean 'progress_bar'"),
     ("--callbacks+=TIMR", r"no callbacks/TIMR.py; did you mean 'Timer'"),

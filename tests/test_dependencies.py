@@ -96,4 +96,4 @@ def test_no_project_takes_the_name_of_what_it_needs(providers: dict[str, set[str
     modules = {module for module, distributions in providers.items() if distributions & needed}
     slugs = {name.lower().replace("_", "-") for name in needed | modules | OWN}
     possible = {slug for slug in slugs if re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", slug)}
-    assert not possible - taken
+    assert not possible - taken, possible - taken

@@ -28,9 +28,9 @@ from core.errors import UsageError
 from core.runs.pictures import grid, picture_of
 from core.runs.record import read_curves
 from core.runs.shown import Shown, show
+from core.train import outputs as core_outputs
 from core.train.losses import ProbabilityLoss
 from core.train.metrics import Named
-from core.train.outputs import tested
 from core.train.results import Results
 from core.train.samples import most_wrong, side_by_side
 from data import DInterface
@@ -382,7 +382,7 @@ def test_of_the_last_test() -> None:
     trainer = fit(None, module=module)
     data = trainer.datamodule  # type: ignore[attr-defined]
     trainer.test(module, data, verbose=False)
-    assert len(tested(module, data)[""]["output"]) == 4
+    assert len(core_outputs.tested(module, data)[""]["output"]) == 4
 
 
 def test_grid_has_room_for_its_captions() -> None:

@@ -72,7 +72,8 @@ class CharRNN(MInterface):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps the state of each process, (processes, L, B, W)."""
         if self.state is not None:
-            checkpoint["state"] = self.all_gather(self.state).view(-1, *self.state.shape)
+            of_all: Any = self.all_gather(self.state)
+            checkpoint["state"] = of_all.view(-1, *self.state.shape)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Goes on with that of this process; with another number of them, anew."""
