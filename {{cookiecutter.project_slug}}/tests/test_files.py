@@ -22,7 +22,9 @@ SHAPE = (3, 32, 32)
 KNOWN = {"num_classes": NUM_CLASSES, "in_channels": 3, "image_size": 32, "input_size": SHAPE}
 
 # By name of the file: makes the inputs of a batch of so many samples.
-INPUTS: dict[str, Callable[[int], tuple[Tensor, ...]]] = {}
+INPUTS: dict[str, Callable[[int], tuple[Tensor, ...]]] = {
+    "two_pictures": lambda size: (*torch.rand(2, size, *SHAPE), torch.rand(size)),
+}
 
 
 def required(kind: str, name: str) -> list[str]:
