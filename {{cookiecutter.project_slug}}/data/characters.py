@@ -27,7 +27,8 @@ class Characters(Dataset[tuple[Tensor, Tensor]]):
     vocab_size = len(alphabet)
 
     def __init__(self, split: Literal["train", "val", "test"] = "train", length: int = 64) -> None:
-        text = "\n".join(topics[name] for name in sorted(topics))
+        pages = "\n\n".join(topics[name] for name in sorted(topics))
+        text = "\n\n".join(dict.fromkeys(pages.split("\n\n")))  # some are on several pages
         codes = [self.alphabet.find(letter) for letter in text]
         tokens = torch.tensor([code for code in codes if code >= 0])
         ends = [0, len(tokens) * 8 // 10, len(tokens) * 9 // 10, len(tokens)]

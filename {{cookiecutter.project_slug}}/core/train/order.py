@@ -76,7 +76,7 @@ def _positions(indices: Tensor, batches: Iterable[Any]) -> list[Tensor]:
     ordered, places = indices.sort()
     found = []
     for batch in batches:
-        chosen = torch.as_tensor(batch)
+        chosen = torch.as_tensor(batch).contiguous()
         at = torch.searchsorted(ordered, chosen).clamp(max=len(ordered) - 1)
         if not len(chosen) or not torch.equal(ordered[at], chosen):
             raise UsageError("batches: expected lists of some of the indices that it is given")

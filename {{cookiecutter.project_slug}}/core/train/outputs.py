@@ -69,7 +69,8 @@ def names_of(data: Any, trainer: pl.Trainer, count: int) -> dict[str, Sequence[A
         part = getattr(trainer.predict_dataloaders, "dataset", part)
     if isinstance(part, IterableDataset):
         return {"index": range(count)}
-    is_part = count < len(part) and trainer.limit_predict_batches != 1.0
+    limit = trainer.limit_predict_batches  # 1 is a batch, 1.0 all
+    is_part = count < len(part) and (isinstance(limit, int) or limit < 1)
     if count != len(part) and not is_part:
         hint = "return the batch axis first"
         raise UsageError(f"the network returns {count} rows for {len(part)} samples; {hint}")
