@@ -52,13 +52,14 @@ def build(options: Options, *, seed: int = 0) -> Job:
     """
     from core import lightning
     from core.job import Job
+    from core.train.pretrained import offered
     from core.train.seeding import seed_everything
     from data import DInterface
 
     lightning.mute()
     seed_everything(seed)
     own = {"dataset": build_model(options)} if options.has_loaders else None
-    data = DInterface(**(own or options.of("DInterface")))
+    data = DInterface(**(own or offered(options)))
     if not int(os.environ.get("LOCAL_RANK", 0)):  # once per node
         data.prepare_data()
     data.setup(options.command)

@@ -27,8 +27,9 @@ class Characters(Dataset[tuple[Tensor, Tensor]]):
     vocab_size = len(alphabet)
 
     def __init__(self, split: Literal["train", "val", "test"] = "train", length: int = 64) -> None:
-        pages = "\n\n".join(topics[name] for name in sorted(topics))
-        text = "\n\n".join(dict.fromkeys(pages.split("\n\n")))  # some are on several pages
+        parts = "\n\n".join(topics[name] for name in sorted(topics)).split("\n\n")
+        once = dict.fromkeys(part for part in parts if "+--" not in part)  # what is no table
+        text = "\n\n".join(once)
         codes = [self.alphabet.find(letter) for letter in text]
         tokens = torch.tensor([code for code in codes if code >= 0])
         ends = [0, len(tokens) * 8 // 10, len(tokens) * 9 // 10, len(tokens)]

@@ -36,6 +36,7 @@ from core.train.folds import chosen_fold
 from core.train.order import order_of
 from core.train.own_loaders import OwnLoaders
 from core.train.parts import Parts, sets_of
+from core.train.pretrained import AsPublished
 from core.train.seeding import seed_at
 from core.train.streams import Stream, StreamLoader, first_sample, place_of
 
@@ -119,11 +120,9 @@ class DInterface(pl.LightningDataModule):
         elif isinstance(dataset, Dataset):
             self.dataset = lambda: dataset
         arguments = dict(data_args or {})
-        is_foreign = self.dataset.__module__.startswith("torchvision.")
-        takes_transform = is_foreign and "transform" in parameters(self.dataset)
-        if takes_transform and arguments.get("transform") is None:
+        if self.dataset.__module__.startswith("torchvision.") and not arguments.get("transform"):
             to_tensor = v2.Compose([v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)])
-            arguments["transform"] = to_tensor
+            arguments |= {"transform": to_tensor} if "transform" in parameters(self.dataset) else {}
         fractions = {"val": val_fraction, "test": test_fraction}
         self.parts: Any = None
         if isinstance(self.dataset, type) and issubclass(self.dataset, pl.LightningDataModule):
@@ -197,13 +196,16 @@ class DInterface(pl.LightningDataModule):
         """What the data says of `num_classes`, `in_channels`, `input_size`, …; the surest first."""
         dataset = base(self.parts.any())
         owners = [dataset, self.parts.source] if isinstance(self.parts, OwnLoaders) else [dataset]
+        is_shape = name in ("in_channels", "input_size", "image_size")
+        if is_shape and isinstance(getattr(dataset, "transform", None), AsPublished):
+            owners = []  # what it tells is of pictures before that
         known = [(o, n) for o in owners for n in (name, *KNOWN.get(name, ())) if hasattr(o, n)]
         for value in (getattr(owner, n) for owner, n in known):
             yield value.tolist() if isinstance(value, Tensor | np.ndarray) else value
         classes = getattr(dataset, "classes", None) if name == "num_classes" else None
         if classes is not None:
             yield classes if isinstance(classes, int) else len(classes)
-        if name in ("in_channels", "input_size", "image_size", "num_classes"):
+        if is_shape or name == "num_classes":
             yield from shape_of(self.sample(), name)
 
     def restored(self, values: Any) -> Any:

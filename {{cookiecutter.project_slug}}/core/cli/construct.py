@@ -22,16 +22,21 @@ def signature(target: str) -> Signature:
             shared = {n: Parameter(n, int | None, None) for n in ("num_classes", "in_chans")}
             return Signature(own.parameters | shared, own.help, open=True)
         if definition := Definition.find(module, name):
-            return definition.signature()
+            found = definition.signature()
+            is_theirs = definition.module.name.startswith("torchvision.models.")
+            if is_theirs and "weights" in found.parameters:  # see core/train/pretrained.py
+                more = ("pretrained", bool, False), ("in_channels", int, 3)
+                found.parameters.update({p[0]: Parameter(*p) for p in more})
+            return found
     except Unreadable:
         pass
-    found, loaded = {}, load(target)
+    takes, loaded = {}, load(target)
     for n, p in inspect.signature(loaded).parameters.items():
         default = REQUIRED if p.default is p.empty else p.default
         default = default if default is REQUIRED or is_plain(default) else Code(repr(default))
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-            found[n] = Parameter(n, default=default)
-    return Signature(found, is_class=isinstance(loaded, type))
+            takes[n] = Parameter(n, default=default)
+    return Signature(takes, is_class=isinstance(loaded, type))
 
 
 def load(target: str) -> Any:

@@ -14,6 +14,7 @@ from core.cli.construct import checked, construct, is_factory, load
 from core.cli.names import locate
 from core.errors import UsageError
 from core.train.own_loaders import OwnLoaders
+from core.train.pretrained import maker
 
 
 def build_loss(chosen: Any, arguments: dict[str, Any]) -> Any:
@@ -65,7 +66,7 @@ def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
         return chosen
     place = locate("model_name", chosen) if isinstance(chosen, str) else ""
     target = load(place) if place else chosen
-    network = construct(target, arguments, "model", place.partition(":")[0])
+    network = construct(maker(target), arguments, "model", place.partition(":")[0])
     if not isinstance(network, nn.Module):
         raise UsageError(f"--model_name {chosen}: expected a network, got {type(network).__name__}")
     return network

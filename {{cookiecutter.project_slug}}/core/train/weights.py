@@ -26,6 +26,9 @@ def begin(model: torch.nn.Module, root: str, *, init_from: str | None = None) ->
         init_from: A run, or a file with weights, to begin with the weights of. Those that do not
             fit are left out and named.
     """
+    for network in model.modules():
+        if hasattr(network, "begins_with"):
+            say(network.begins_with)
     if init_from:
         file = Path(init_from)
         if not file.is_file():
