@@ -1,0 +1,176 @@
+"""Networks of torchvision and timm with published weights, and the pictures that these expect."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+from torchvision import models
+
+from core.cli.construct import load, signature
+from core.cli.names import suggest
+from core.cli.options import Options
+from core.errors import UsageError
+from core.runs.processes import say
+
+
+def maker(target: Any) -> Any:
+    """What makes a network: for a function of torchvision, one that can begin with its weights."""
+    is_theirs = inspect.isfunction(target) and target.__module__.startswith("torchvision.models.")
+    takes = inspect.signature(target).parameters if is_theirs else ()
+    return functools.partial(of_torchvision, target) if "weights" in takes else target
+
+
+def of_torchvision(
+    create: Callable[..., nn.Module],
+    *,
+    pretrained: bool = False,
+    weights: str | None = None,
+    num_classes: int | None = None,
+    in_channels: int = 3,
+    **options: Any,
+) -> nn.Module:
+    """A network of torchvision for any number of classes and channels, pretrained or not.
+
+    Args:
+        create: Its function, such as `torchvision.models.resnet18`.
+        pretrained: Whether to begin with its default weights.
+        weights: The name of others, such as IMAGENET1K_V1.
+        num_classes: If the weights are for another number, layers of so many outputs are new.
+        in_channels: If not 3, the first layer is new. Pretrained it has, as in timm, the sum of the
+            weights of the colours for one channel, for more these in turn, scaled by 3 / channels.
+        options: All else that the function takes.
+
+    Raises:
+        UsageError: There are no such weights.
+    """
+    chosen = _weights(create, pretrained, weights)
+    if not chosen:
+        sized = {} if num_classes is None else {"num_classes": num_classes}
+        network = create(**sized, **options)
+    else:
+        try:
+            network = create(weights=chosen, **options)
+        except ValueError as error:  # an argument that the weights say otherwise
+            raise UsageError(
+                f"{create.__name__} with the weights {chosen.name}: {error}"
+            ) from error
+        known = len(chosen.meta["categories"])
+        is_other = num_classes not in (None, known)
+        new = [n for n, layer in network.named_modules() if is_other and _outputs(layer) == known]
+        for name in new:
+            network.set_submodule(name, _resized(network.get_submodule(name), num_classes))
+        told: Any = f"{create.__name__} begins with the weights {chosen.name}"
+        told += f", but for {', '.join(new)}, which is new" * bool(new)
+        network.begins_with = told  # for core/train/weights.py, where training begins
+    if in_channels != 3:
+        layers = network.named_modules()
+        name, first = next((n, m) for n, m in layers if isinstance(m, nn.Conv2d))
+        stem: Any = _resized(first, first.out_channels, in_channels)
+        if chosen:
+            colours = first.weight.sum(1, keepdim=True)
+            if in_channels > 1:
+                colours = first.weight.repeat(1, -(-in_channels // 3), 1, 1)[:, :in_channels]
+                colours = colours * 3 / in_channels
+            stem.load_state_dict({**first.state_dict(), "weight": colours.detach()})
+        network.set_submodule(name, stem)
+        network.transform_input = False  # type: ignore[assignment]  # which is of three colours
+    return network
+
+
+def _weights(create: Callable[..., nn.Module], pretrained: bool, name: str | None) -> Any:
+    """The weights by their name; None if none were chosen."""
+    if not pretrained and name is None:
+        return None
+    typed = "--pretrained true" if name is None else f"--weights {name}"
+    try:
+        known = models.get_model_weights(create).__members__
+    except ValueError:
+        known = {}
+    if not known:
+        raise UsageError(f"{typed}: torchvision has no weights of {create.__name__}")
+    word = str(name or "DEFAULT").rpartition(".")[2]  # ResNet18_Weights.IMAGENET1K_V1
+    if word not in known:
+        hint = suggest(word, known, f"; choose one of: {', '.join(known)}")
+        raise UsageError(f"{typed}: torchvision has no such weights of {create.__name__}{hint}")
+    return known[word]
+
+
+def _outputs(layer: nn.Module) -> int | None:
+    """How many values a linear or convolutional layer returns."""
+    return getattr(layer, "out_features", getattr(layer, "out_channels", None))
+
+
+def _resized(layer: Any, outputs: int | None, inputs: int | None = None) -> nn.Module:
+    """A new layer like one, but for its sizes."""
+    has_bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(inputs or layer.in_features, outputs or layer.out_features, bias=has_bias)
+    places = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups
+    return nn.Conv2d(inputs or layer.in_channels, outputs or layer.out_channels, *places, has_bias)
+
+
+class AsPublished:
+    """Makes of a picture, of PIL or a tensor (C, H, W), what published weights expect.
+
+    Args:
+        transform: The library's; grey pictures are given to it in three colours.
+    """
+
+    def __init__(self, transform: Callable[[Any], Tensor]) -> None:
+        self.transform = transform
+
+    def __call__(self, picture: Any) -> Tensor:
+        if isinstance(picture, Image):
+            picture = picture.convert("RGB")
+        elif isinstance(picture, Tensor) and picture.shape[-3:-2] == torch.Size([1]):
+            picture = picture.expand(*picture.shape[:-3], 3, *picture.shape[-2:])
+        return self.transform(picture)
+
+
+def offered(options: Options) -> dict[str, Any]:
+    """Arguments of `DInterface`, with the transform that belongs to the network's weights.
+
+    It is offered where the dataset takes a `transform` and none was typed. Where it takes none,
+    what the weights expect is told.
+    """
+    settings, network = options.of("DInterface"), options.section("model")
+    chosen: dict[str, Any] = settings["data_args"]
+    has_weights = network.get("pretrained") or network.get("weights")
+    made = _transform(options.targets["model"], network) if has_weights else None
+    if made and not chosen.get("transform"):
+        transform, text = made
+        title = options.targets["data"].partition(":")[2]
+        if "transform" in signature(options.targets["data"]).parameters:
+            say(f"{title} gets the transform of the weights: {text}")
+            settings["data_args"] = chosen | {"transform": AsPublished(transform)}
+        else:
+            say(
+                f"the weights expect pictures {text}; {title} takes no transform, and gives its own"
+            )
+    return settings
+
+
+def _transform(target: str, network: Any) -> tuple[Callable[[Any], Tensor], str] | None:
+    """The library's for a network's weights, and what it makes; None if it is no network of one."""
+    library, _, name = target.partition(":")
+    create = load(target)
+    if library == "timm":
+        from timm import get_pretrained_cfg
+        from timm.data import create_transform, resolve_data_config
+
+        published: Any = get_pretrained_cfg(name)
+        about = resolve_data_config(pretrained_cfg=published.to_dict())
+        size, mean, std = about["input_size"], about["mean"], about["std"]
+        transform = create_transform(**about)
+    elif maker(create) is not create:
+        chosen = _weights(create, bool(network.get("pretrained")), network.get("weights"))
+        transform = chosen.transforms()
+        size, mean, std = (3, *(transform.crop_size * 2)[:2]), transform.mean, transform.std
+    else:
+        return None
+    mean, std = ([round(float(value), 3) for value in values] for values in (mean, std))
+    return transform, f"{tuple(size)}, mean {mean}, deviation {std}"
