@@ -20,23 +20,24 @@ def signature(target: str) -> Signature:
         if module == "timm" and (creator := Definition.find(module, "create_model")):
             own = creator.signature()
             shared = {n: Parameter(n, int | None, None) for n in ("num_classes", "in_chans")}
-            return Signature(own.parameters | shared, own.help, open=True)
+            takes = {n: p for n, p in own.parameters.items() if n != "model_name"} | shared
+            return Signature(takes, own.help, open=True)
         if definition := Definition.find(module, name):
-            found = definition.signature()
+            about = definition.signature()
             is_theirs = definition.module.name.startswith("torchvision.models.")
-            if is_theirs and "weights" in found.parameters:  # see core/train/pretrained.py
+            if is_theirs and "weights" in about.parameters:  # see core/train/pretrained.py
                 more = ("pretrained", bool, False), ("in_channels", int, 3)
-                found.parameters.update({p[0]: Parameter(*p) for p in more})
-            return found
+                about.parameters.update({p[0]: Parameter(*p) for p in more})
+            return about
     except Unreadable:
         pass
-    takes, loaded = {}, load(target)
+    found, loaded = {}, load(target)
     for n, p in inspect.signature(loaded).parameters.items():
         default = REQUIRED if p.default is p.empty else p.default
         default = default if default is REQUIRED or is_plain(default) else Code(repr(default))
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
-            takes[n] = Parameter(n, default=default)
-    return Signature(takes, is_class=isinstance(loaded, type))
+            found[n] = Parameter(n, default=default)
+    return Signature(found, is_class=isinstance(loaded, type))
 
 
 def load(target: str) -> Any:

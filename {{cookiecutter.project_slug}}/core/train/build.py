@@ -66,7 +66,13 @@ def build_network(chosen: Any, arguments: dict[str, Any]) -> nn.Module:
         return chosen
     place = locate("model_name", chosen) if isinstance(chosen, str) else ""
     target = load(place) if place else chosen
-    network = construct(maker(target), arguments, "model", place.partition(":")[0])
+    try:
+        network = construct(maker(target), arguments, "model", place.partition(":")[0])
+    except OSError as error:
+        if not (arguments.get("pretrained") or arguments.get("weights")):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"--model_name {chosen}: no weights could be loaded: {reason}") from error
     if not isinstance(network, nn.Module):
         raise UsageError(f"--model_name {chosen}: expected a network, got {type(network).__name__}")
     return network

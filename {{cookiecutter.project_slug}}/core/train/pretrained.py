@@ -40,45 +40,50 @@ def of_torchvision(
         pretrained: Whether to begin with its default weights.
         weights: The name of others, such as IMAGENET1K_V1.
         num_classes: If the weights are for another number, layers of so many outputs are new.
-        in_channels: If not 3, the first layer is new. Pretrained it has, as in timm, the sum of the
-            weights of the colours for one channel, for more these in turn, scaled by 3 / channels.
+        in_channels: If not 3, the first layer has, as in timm, for one channel the sum of weights
+            of all colours, for more these in turn, scaled by 3 / channels.
         options: All else that the function takes.
 
     Raises:
         UsageError: There are no such weights.
     """
-    chosen = _weights(create, pretrained, weights)
+    chosen, told = _weights(create, pretrained, weights), ""
     if not chosen:
         sized = {} if num_classes is None else {"num_classes": num_classes}
         network = create(**sized, **options)
     else:
         try:
             network = create(weights=chosen, **options)
-        except ValueError as error:  # an argument that the weights say otherwise
-            raise UsageError(
-                f"{create.__name__} with the weights {chosen.name}: {error}"
-            ) from error
+        except ValueError as error:  # of an argument that the weights say otherwise
+            raise UsageError(f"the weights {chosen.name} of {create.__name__}: {error}") from error
         known = len(chosen.meta["categories"])
         is_other = num_classes not in (None, known)
-        new = [n for n, layer in network.named_modules() if is_other and _outputs(layer) == known]
-        for name in new:
+        heads = [n for n, layer in network.named_modules() if is_other and _outputs(layer) == known]
+        for name in heads:
             network.set_submodule(name, _resized(network.get_submodule(name), num_classes))
-        told: Any = f"{create.__name__} begins with the weights {chosen.name}"
-        told += f", but for {', '.join(new)}, which is new" * bool(new)
-        network.begins_with = told  # for core/train/weights.py, where training begins
+        told = f"; new: {', '.join(heads)}" * bool(heads)
     if in_channels != 3:
-        layers = network.named_modules()
-        name, first = next((n, m) for n, m in layers if isinstance(m, nn.Conv2d))
-        stem: Any = _resized(first, first.out_channels, in_channels)
-        if chosen:
-            colours = first.weight.sum(1, keepdim=True)
-            if in_channels > 1:
-                colours = first.weight.repeat(1, -(-in_channels // 3), 1, 1)[:, :in_channels]
-                colours = colours * 3 / in_channels
-            stem.load_state_dict({**first.state_dict(), "weight": colours.detach()})
-        network.set_submodule(name, stem)
-        network.transform_input = False  # type: ignore[assignment]  # which is of three colours
+        told += f"; {_rewire(network, in_channels)} takes in_channels {in_channels}"
+    if chosen:
+        begins_with: Any = f"{create.__name__} begins with the weights {chosen.name}{told}"
+        network.begins_with = begins_with  # for core/train/weights.py, where training begins
     return network
+
+
+def _rewire(network: Any, in_channels: int) -> str:
+    """Gives a network a first layer for so many channels, and returns its name."""
+    layers = network.named_modules()
+    name, first = next((n, layer) for n, layer in layers if isinstance(layer, nn.Conv2d))
+    stem: Any = _resized(first, first.out_channels, in_channels)
+    weight = first.weight.detach()
+    if in_channels == 1:
+        weight = weight.sum(1, keepdim=True)
+    else:
+        weight = weight.repeat(1, -(-in_channels // 3), 1, 1)[:, :in_channels] * 3 / in_channels
+    stem.load_state_dict(first.state_dict() | {"weight": weight})
+    network.set_submodule(name, stem)
+    network.transform_input = False  # of GoogLeNet and Inception, for three colours
+    return name
 
 
 def _weights(create: Callable[..., nn.Module], pretrained: bool, name: str | None) -> Any:

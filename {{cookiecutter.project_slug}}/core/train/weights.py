@@ -27,8 +27,9 @@ def begin(model: torch.nn.Module, root: str, *, init_from: str | None = None) ->
             fit are left out and named.
     """
     for network in model.modules():
-        if hasattr(network, "begins_with"):
-            say(network.begins_with)
+        text: Any = getattr(network, "begins_with", None)
+        if text:
+            say(text)
     if init_from:
         file = Path(init_from)
         if not file.is_file():
