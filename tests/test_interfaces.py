@@ -429,6 +429,26 @@ class TestMInterface:
         assert rates[0] == pytest.approx(first, abs=1e-2)
         assert rates[-1] == pytest.approx(last, abs=2e-2)
 
+    @pytest.mark.parametrize(
+        ("options", "moved"),
+        [
+            ({"optimizer": "sgd", "optimizer_args": {"momentum": 0.8}}, "0.8"),
+            ({"optimizer": "sgd"}, "0"),
+            ({"optimizer": "adam", "optimizer_args": {"betas": [0.5, 0.9]}}, "0.5"),
+            ({"optimizer": "adam"}, None),  # 0.9, which nobody typed, is within what it moves to
+            ({"optimizer": "sgd", "lr_scheduler_args": {"cycle_momentum": False}}, None),
+            ({"optimizer": "rmsprop", "lr_scheduler_args": {"cycle_momentum": False}}, None),
+        ],
+    )
+    def test_a_schedule_that_moves_the_momentum_says_so(
+        self, options: dict[str, Any], moved: str | None, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        model = MInterface(Net(), lr_scheduler="one_cycle", **options)
+        assert capsys.readouterr().out == ""
+        trainer(max_epochs=1).fit(model, DInterface(Whole))
+        told = f"moves the momentum from 0.85 to 0.95 in place of {moved}; type"
+        assert (told in capsys.readouterr().out) == (moved is not None)
+
     def test_checkpoint_rebuilds_the_network(self, tmp_path: Path) -> None:
         model = MInterface("mlp", {"input_size": [3], "num_classes": 2}, lr=0.25)
         fit = trainer(max_epochs=1)

@@ -303,4 +303,5 @@ class MInterface(pl.LightningModule):
             optimizer = self.optimization.optimizer(groups, lr, decay, can_fuse)
             steps = self.alternation.steps(self.trainer, network)
             made.append(self.optimization.with_schedule(optimizer, steps, epochs, *watched))
+        self.optimization.tell(optimizer)
         return self.alternation.scheduled(made) if self.alternation.times else made[0]

@@ -13,6 +13,7 @@ from torch.optim import Optimizer, lr_scheduler
 from core.cli.construct import checked, load, offer
 from core.cli.names import locate
 from core.errors import UsageError
+from core.runs.processes import say
 from core.train.names import fitting, layer_factors
 
 # What a row of the table of parameter groups may set, and what it does to a group.
@@ -106,6 +107,16 @@ class Optimization:
         given = {name: value for name, value in arguments.items() if value is not None}
         optimizer: Optimizer = checked(f"--optimizer {chosen}", target, parameters, **given)
         return optimizer
+
+    def tell(self, optimizer: Optimizer) -> None:
+        """Says so where a schedule moves the momentum, which was chosen otherwise, or none."""
+        group, chosen = optimizer.param_groups[0], optimizer.defaults
+        kept = chosen.get("momentum", [*chosen.get("betas", [0.9])][0])
+        is_typed = {"momentum", "betas"} & (self.optimizer_args or {}).keys()
+        if "max_momentum" in group and (is_typed or not kept):
+            moved = f"from {group['base_momentum']:g} to {group['max_momentum']:g}"
+            what = f"--lr_scheduler {self.chosen_schedule} moves the momentum {moved}"
+            say(f"{what} in place of {kept:g}; type --cycle_momentum false to keep it")
 
     def with_schedule(
         self,
