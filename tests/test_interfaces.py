@@ -259,6 +259,8 @@ class TestBatches:
         found = [index for sampler in samplers for _, batch in sampler for index in batch.tolist()]
         assert sorted(found) == list(range(size))
         assert all(len([*sampler]) == len(sampler) >= sampler.fewest for sampler in samplers)
+        with pytest.raises(UsageError, match="1 samples to evaluate for 2 processes"):
+            BatchSampler(Whole(1), 2, rank=1, world_size=2)
 
     def test_shuffled_anew_each_epoch_and_gone_on_with(self) -> None:
         def order(epoch: int, samples: int = 0) -> list[int]:

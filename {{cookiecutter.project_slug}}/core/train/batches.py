@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -65,6 +66,9 @@ class BatchSampler(DistributedSampler[Any]):
         super().__init__(dataset, world_size, rank, shuffle, seed=run_seed())
         size = len(dataset)  # type: ignore[arg-type]
         if not shuffle:  # each sample once
+            if size < world_size:
+                hint = "type fewer --devices, or give it more samples"
+                raise UsageError(f"{size} samples to evaluate for {world_size} processes; {hint}")
             self.num_samples = len(range(rank, size, world_size))
         self.batch_size, self.skips_last, self.epoch = batch_size, drop_last, epoch
         self.done = {epoch: samples // world_size}
@@ -115,6 +119,18 @@ class BatchSampler(DistributedSampler[Any]):
                 batches[number] if self.order else own[start : start + self.batch_size].clone()
             )
             yield (self.epoch, number, self.rank), indices
+
+
+class UnequalShares(pl.Callback):
+    """Lets processes have unequal numbers of batches in validation, as no sample counts twice."""
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Has no process wait for the others in a batch."""
+        lightning.share_buffers(trainer, each_batch=False)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """As before."""
+        lightning.share_buffers(trainer, each_batch=True)
 
 
 class Batches(Dataset[Any]):

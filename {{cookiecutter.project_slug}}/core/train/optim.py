@@ -111,7 +111,7 @@ class Optimization:
     def tell(self, optimizer: Optimizer) -> None:
         """Says so where a schedule moves the momentum, which was chosen otherwise, or none."""
         group, chosen = optimizer.param_groups[0], optimizer.defaults
-        kept = chosen.get("momentum", [*chosen.get("betas", [0.9])][0])
+        kept = chosen.get("momentum", chosen.get("betas", (0.9,))[0])
         is_typed = {"momentum", "betas"} & (self.optimizer_args or {}).keys()
         if "max_momentum" in group and (is_typed or not kept):
             moved = f"from {group['base_momentum']:g} to {group['max_momentum']:g}"
