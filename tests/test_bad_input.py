@@ -402,6 +402,7 @@ BUILT = [
     ("--resume nosuch", r"there is no run nosuch; choose one of: good, other"),
     ("--resume good", r"has trained \d epochs; type --max_epochs VALUE"),
     ("--resume good --lr 3", r"--lr 3.0: a run goes on as it began; .*--init_from .*good"),
+    ("--resume good --max_epochs 9 --check_val_every_n_epoch 0", r"expected 1 or more, or null"),
     ("test nosuch", r"there is no run nosuch"),
     ("compare good nosuch", r"there is no run nosuch"),
     ("compare", r"compare needs runs; see python main.py compare --help"),

@@ -22,7 +22,6 @@ from core.cli.options import Options
 from core.errors import TryAgain, UsageError
 from core.exit import answered
 from core.runs.folders import discard_folder
-from core.runs.processes import is_helper
 
 if TYPE_CHECKING:  # importing torch takes seconds: only once all options are known to be good
     import pytorch_lightning as pl
@@ -109,10 +108,7 @@ def build_trainer(options: Options, model: pl.LightningModule) -> pl.Trainer:
         saving = make_checkpoints(folder, settings, direction, **chosen)
         callbacks = [Watch(options), *saving, *callbacks]
     with lightning.refused(RuntimeError, TypeError, ValueError):
-        trainer = pl.Trainer(**settings | {"callbacks": callbacks})
-    if folder and options.command == "fit" and not is_helper():
-        options.save(folder / "config.yaml")
-    return trainer
+        return pl.Trainer(**settings | {"callbacks": callbacks})
 
 
 def load_run(run: str = "last", ckpt: str = "best") -> tuple[pl.LightningModule, DInterface]:

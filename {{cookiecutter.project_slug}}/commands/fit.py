@@ -13,7 +13,7 @@ from core.errors import RunError, TryAgain, UsageError
 from core.job import Job, load_weights, merged
 from core.runs.checkpoints import check_storable
 from core.runs.opening import place
-from core.runs.processes import say
+from core.runs.processes import is_helper, say
 from core.runs.record import read_run, recorded
 from core.train.alternation import tell_counting
 from core.train.build import check_last_batch
@@ -46,6 +46,8 @@ def fit(
         TryAgain: With a smaller batch.
     """
     check(job)
+    if job.folder and not is_helper():
+        job.options.save(job.folder / "config.yaml")
     ids = {type(logger).__name__: logger.version for logger in job.trainer.loggers}
     facts: dict[str, Any] = {"loggers": {name: id for name, id in ids.items() if id}}
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]

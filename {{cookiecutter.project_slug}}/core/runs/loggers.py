@@ -34,7 +34,7 @@ class CSVLogger(Logger):
 
     Args:
         folder: Where they are.
-        rows: How many of the rows that are there to keep.
+        rows: How many of the rows that are there to keep, once there is one more.
     """
 
     name = version = save_dir = ""  # all is in the folder itself
@@ -43,14 +43,7 @@ class CSVLogger(Logger):
         super().__init__()
         self.save_dir, self.file, self.names = str(folder), folder / "metrics.csv", ["step"]
         self.kept: list[dict[str, Any]] = []  # not yet written
-        if is_helper():
-            return
-        if rows and self.file.exists():
-            with self.file.open(newline="") as lines:
-                self.names = next(csv.reader(lines))
-            self._rewrite(rows)
-        else:
-            self.file.unlink(missing_ok=True)
+        self.rows: int | None = rows  # None once they were kept
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Takes note of a row; what is logged of one step in parts are rows of their own."""
@@ -69,12 +62,17 @@ class CSVLogger(Logger):
 
     def save(self) -> None:
         """Writes the rows; a new column comes in by a new file, which takes the old one's place."""
-        names = sorted({*self.names, *(name for row in self.kept for name in row)})
-        if not self.kept:
+        is_begun = self.rows is None or not self.file.exists()
+        if is_helper() or (is_begun and not self.kept):
             return
-        if not self.file.exists() or names != self.names:
+        if self.rows and self.file.exists():
+            with self.file.open(newline="") as lines:
+                self.names = next(csv.reader(lines))
+        names = sorted({*self.names, *(name for row in self.kept for name in row)})
+        if self.rows is not None or names != self.names or not self.file.exists():
             self.names = names
-            self._rewrite()
+            self._rewrite(self.rows)
+            self.rows = None
         with self.file.open("a", newline="") as lines:
             csv.DictWriter(lines, self.names).writerows(self.kept)
         self.kept = []

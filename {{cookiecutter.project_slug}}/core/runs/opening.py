@@ -10,7 +10,7 @@ from core.cli.options import Options
 from core.runs.checkpoints import AtomicCheckpointIO, newest
 from core.runs.folders import make_folder
 from core.runs.loggers import make_loggers
-from core.runs.processes import Stopped, say
+from core.runs.processes import Stopped, is_helper, say
 from core.runs.record import claim
 
 
@@ -31,6 +31,8 @@ def open_run(options: Options, settings: dict[str, Any]) -> Path | None:
     if options.command == "fit":
         folder = options.run_folder or make_folder(*place(options), **options.of("make_folder"))
         claim(folder)
+        if not is_helper() and not (folder / "config.yaml").exists():
+            options.save(folder / "config.yaml")  # of a run that goes on once that is sure
         options.run_folder = settings["default_root_dir"] = folder
         options.checkpoint = newest(folder, settings.get("max_epochs"))
         Stopped.hint = f"; to go on: python main.py --resume {folder}"
