@@ -62,12 +62,13 @@ def test_pictures() -> None:
     assert pixels(red.movedim(0, -1).detach().numpy()) == coloured  # the colours last
     assert pixels(Image.fromarray(np.array(GREY, np.uint8))) == GREY
     assert pixels(torch.ones(4, 1, 2))[0][0] == [255] * 4  # not opaque for nothing
-    black = torch.zeros(2, 1, 1, 1)  # two pictures of a pixel, white around and between
-    row = [[255] * 3] * 2 + [[0] * 3] + [[255] * 3] * 2 + [[0] * 3] + [[255] * 3] * 2
-    assert (
-        pixels(black) == pixels([*black]) == [[[255] * 3] * 8] * 2 + [row] + [[[255] * 3] * 8] * 2
-    )
-    assert picture_of(torch.zeros(100, 1, 1, 1), set()).size == (8 * 3 + 2,) * 2  # the first 64
+    black = torch.zeros(2, 1, 1, 40)  # two pictures of a line, white around and between
+    line, gap = [[0] * 3] * 40, [[255] * 3] * 2
+    white = [[[255] * 3] * 86] * 2
+    assert pixels(black) == pixels([*black]) == [*white, gap + line + gap + line + gap, *white]
+    first_64 = picture_of(torch.zeros(100, 1, 1, 40), set())
+    assert first_64.size == (8 * 42 + 2, 8 * 3 + 2)
+    assert picture_of(torch.zeros(4, 1, 8, 4), set()).size == (2 * 34 + 2, 2 * 66 + 2)  # tiny ones
 
 
 def test_figures_are_closed() -> None:
@@ -388,9 +389,9 @@ def test_of_the_last_test() -> None:
 def test_grid_has_room_for_its_captions() -> None:
     """As wide as the longest line."""
     squares = [Image.new("L", (10, 10))] * 2
-    assert grid(squares).size == (2 * 12 + 2, 14)
+    assert grid(squares).size == (2 * 62 + 2, 64)
     wide = grid(squares, 2, ["a long caption\nof lines", "b"])
-    assert wide.width > 180 and wide.height == 10 + 2 * 10 + 2 * 17
+    assert wide.width > 180 and wide.height == 60 + 2 * 10 + 2 * 17
 
 
 def test_curves(tmp_path: Path) -> None:
@@ -475,7 +476,7 @@ class TestRuns:
         folder = project.of("logged")
         assert "is not shown" not in shown and "can't be drawn" not in shown, shown
         picture = np.asarray(Image.open(folder / "shown/pictures/first/5.png"))
-        assert picture.shape == (22, 22, 3)
+        assert picture.shape == (134, 134, 3)
         steps = [0, 5, 10, 15, 20, 25, 30, 35]
         names = ("curves/fit", "confusion/test", "most_wrong/test", "pictures/first/20-val")
         assert {f"shown/{n}.png" for n in names} < files(folder).keys()
@@ -483,7 +484,7 @@ class TestRuns:
 
         events = EventAccumulator(str(folder), EVERY).Reload()
         found = {event.step: event for event in events.Images("pictures/first")}
-        assert [*found] == steps and found[5].width == 22
+        assert [*found] == steps and found[5].width == 134
         assert [e.step for e in events.Images("pictures/first/val")] == [20, 40]
         assert [e.step for e in events.Histograms("logits")] == steps
         label = files(folder)["shown/labels/5.txt"]

@@ -14,6 +14,7 @@ from core.errors import UsageError
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # by number of colours
 _MOST = 64  # pictures in one
+_SEEN = 64  # pixels that are enough to be seen
 _SHAPES = "expected (H, W), (C, H, W) or (B, C, H, W) with 1, 3 or 4 colours C"
 
 
@@ -115,10 +116,12 @@ def grid(
         pictures: They may be of several sizes.
         columns: How many are side by side; by default so many that it is about a square.
         captions: What stands below each, if anything does; lines of a text are set below another.
-        size: The longer side of each, in pixels, to which it is enlarged or made smaller.
+        size: The longer side of each, in pixels, to which it is enlarged or made smaller; 0 to keep
+            them, but for tiny ones, which are all enlarged by as much.
     """
-    if size:
-        pictures = [_resized(picture, size) for picture in pictures]
+    times = max(1, _SEEN // max(max(picture.size) for picture in pictures))
+    if size or times > 1:
+        pictures = [_resized(picture, size or times * max(picture.size)) for picture in pictures]
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     width, height = (max(picture.size[axis] for picture in pictures) for axis in (0, 1))
     lines, font = max([text.count("\n") + 1 for text in captions if text] or [0]), None
