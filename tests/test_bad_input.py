@@ -192,7 +192,7 @@ PARSED = [
     ("--callbacks own.Nosuch", r"own.Nosuch: own has no 'Nosuch'"),
     ("--callbacks [own.Nosuch]", r"own has no 'Nosuch'"),
     ("--callbacks 3", r"no callbacks/.*3.*.py; choose one of"),
-    ("--callbacks+=speed", r"--callbacks speed: .*twice|there is another 'speed'"),
+    ("--callbacks [speed,speed]", r"--callbacks speed: there is another 'speed'"),
     ("--callbacks null --patience 3", r"--patience: the chosen classes have no such option"),
     ("--early_stopping.patienc 3", r"did you mean 'early_stopping.patience'"),
     (

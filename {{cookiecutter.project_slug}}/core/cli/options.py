@@ -312,13 +312,14 @@ class Options:
         self.values[key] = found[0]
 
     def add(self, key: str, value: Any, origin: str = "") -> None:
-        """Checks a value and adds it to a list, in the same way."""
+        """Checks a value and adds it to a list, in the same way; no name to a list that has it."""
         default = self.known()[key].default
         before = self.values.get(key, as_yaml(default) if is_plain(default) else None)
         self.set(key, value, origin)
         if not isinstance(self.values[key], list):
             raise UsageError(f"{origin}: {key} is no list to add to")
-        self.values[key] = [*(before or []), *self.values[key]]
+        given, known = self.values[key], before or []
+        self.values[key] = known + [v for v in given if key not in LISTS or v not in known]
 
 
 def own_parameters(target: str) -> dict[str, Parameter]:
