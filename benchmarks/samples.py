@@ -28,7 +28,7 @@ def main(project: Path, classifier: str, *patterns: str) -> None:
     with torch.no_grad():
         about = judge(real).softmax(1).amax(1).mean()
         for folder in sorted(f for p in patterns for f in Path("runs").glob(p) if f.is_dir()):
-            gan, _ = load_run(str(folder), ckpt="last")
+            gan, _ = load_run(str(folder))
             torch.manual_seed(0)
             shares = judge(gan(torch.empty(1000))).softmax(1)
             counts = torch.bincount(shares.argmax(1), minlength=shares.shape[1]).tolist()
