@@ -82,7 +82,8 @@ def _rewire(network: Any, in_channels: int) -> str:
         weight = weight.repeat(1, -(-in_channels // 3), 1, 1)[:, :in_channels] * 3 / in_channels
     stem.load_state_dict(first.state_dict() | {"weight": weight})
     network.set_submodule(name, stem)
-    network.transform_input = False  # of GoogLeNet and Inception, for three colours
+    if hasattr(network, "transform_input"):  # of GoogLeNet and Inception, for three colours
+        network.transform_input = False
     return name
 
 
