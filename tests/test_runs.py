@@ -229,7 +229,7 @@ SCENARIOS = {
     ),
     "frozen": (
         *("--max_epochs", "10", "--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "5"),
-        *("--lr_factors", "{layers.1: 0.1}", "--layer_decay", "0.75"),
+        *("--lr_factors", "{layers.1: 0.1}", "--layer_decay", "0.75", "--balanced", "true"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
     ),
     "stream": (
@@ -257,7 +257,7 @@ SCENARIOS = {
     "step_ddp": (
         *("--max_epochs", "6", "--lr_scheduler", "step", "--step_size", "2", *DDP),
         *("--optimizer", "sgd", "--momentum", "0.9", "--batch_transforms", "[MixUp]"),
-        *("--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "3"),
+        *("--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "3", "--balanced", "true"),
     ),
 }
 
