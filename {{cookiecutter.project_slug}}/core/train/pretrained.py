@@ -1,6 +1,7 @@
 """Networks of torchvision and timm with published weights, and the pictures that these expect."""
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -165,13 +166,11 @@ def _transform(target: str, network: Any) -> tuple[Callable[[Any], Tensor], str]
     library, _, name = target.partition(":")
     create = load(target)
     if library == "timm":
-        from timm import get_pretrained_cfg
-        from timm.data import create_transform, resolve_data_config
-
-        published: Any = get_pretrained_cfg(name)
-        about = resolve_data_config(pretrained_cfg=published.to_dict())
+        timm: Any = importlib.import_module(library)  # only here: few have it
+        published = timm.get_pretrained_cfg(name).to_dict()
+        about = timm.data.resolve_data_config(pretrained_cfg=published)
         size, mean, std = about["input_size"], about["mean"], about["std"]
-        transform = create_transform(**about)
+        transform = timm.data.create_transform(**about)
     elif maker(create) is not create:
         chosen = _weights(create, bool(network.get("pretrained")), network.get("weights"))
         transform = chosen.transforms()
