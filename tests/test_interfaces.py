@@ -1,5 +1,6 @@
 """`MInterface` and `DInterface` from Python."""
 
+import random
 import time
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -252,6 +253,19 @@ class TestBatches:
         batches = Batches(Subset(Subset(tensors, range(5, 10)), [4, 0]), 2, default_collate)
         inputs, targets = batches[0]
         assert inputs.tolist() == [9, 5] and targets.tolist() == [9, 5]
+
+    def test_what_is_asked_of_the_data_draws_nothing(self) -> None:
+        """Or a run that is repeated, which asks less, would begin with other weights."""
+
+        class Noisy(Whole):
+            def __getitem__(self, index: int) -> Any:
+                return torch.randn(1, 4, 4), random.randrange(3)
+
+        data = DInterface(Noisy)
+        data.setup()
+        states = torch.get_rng_state(), random.getstate()
+        assert [*data.published("in_channels")] == [1]
+        assert torch.equal(torch.get_rng_state(), states[0]) and random.getstate() == states[1]
 
     @pytest.mark.parametrize("size", [9, 10, 11])
     def test_two_processes_see_each_sample_once(self, size: int) -> None:

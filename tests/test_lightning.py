@@ -206,6 +206,30 @@ def test_logged_sums_and_go_on_summing() -> None:
     assert found == pytest.approx(expected)
 
 
+def test_known(tmp_path: Path) -> None:
+    """What validation logged is there for who looks at it, and may be given back."""
+
+    class Plateau(Module):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), 0.1)
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": plateau, "monitor": "val_loss"},
+            }
+
+    def known(trainer: pl.Trainer, batch_idx: int) -> Any:
+        lightning.known(trainer).update(val_loss=torch.tensor(3.0))  # as if validated before
+
+    made = trainer(Watch(known), max_epochs=1, limit_val_batches=0)
+    made.fit(Plateau())
+    plateau: Any = made.lr_scheduler_configs[0].scheduler
+    assert plateau.best == 3
+    made = trainer(Watch(known), max_epochs=1)
+    made.fit(Plateau())
+    assert lightning.known(made)["val_loss"] == made.callback_metrics["val_loss"] != 3
+
+
 def test_let_plateau_step(tmp_path: Path) -> None:
     watched(lambda t, i: t.save_checkpoint(tmp_path / "a.ckpt") if i == 2 else None, max_epochs=1)
 

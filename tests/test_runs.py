@@ -225,7 +225,8 @@ SCENARIOS = {
         *("--task", "classification", "--metrics", "[auroc,precision]"),
         *("--precision.average", "macro", "--auroc.average", "macro"),
         *("--val_check_interval", "7", "--checkpoint_every_n_steps", "3"),
-        *("--monitor", "val_ce", "--log_every_n_steps", "1"),
+        *("--monitor", "val_ce", "--log_every_n_steps", "1", "--lr_scheduler", "plateau"),
+        *("--lr_scheduler_args.patience", "0", "--early_stopping.patience", "9"),
     ),
     "frozen": (
         *("--max_epochs", "10", "--freeze", "[layers.1,layers.2]", "--unfreeze_at_epoch", "5"),

@@ -223,6 +223,14 @@ def go_on_summing(trainer: pl.Trainer, found: list[dict[str, Any]]) -> None:
             trainer._logger_connector._first_loop_iter = False
 
 
+def known(trainer: pl.Trainer) -> dict[str, Any]:
+    """What was logged last under each name, for plateaus and others that look at it.
+
+    No checkpoint of Lightning holds it: connectors/logger_connector/, `_callback_metrics`.
+    """
+    return trainer._logger_connector._callback_metrics
+
+
 def restore(metric: Metric, states: dict[str, Any]) -> None:
     """Gives a metric the sums of another: torchmetrics/metric.py, `_update_count`."""
     for state, value in tree_map_only(Tensor, lambda t: t.to(metric.device), states).items():

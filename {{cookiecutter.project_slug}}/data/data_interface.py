@@ -164,11 +164,9 @@ class DInterface(pl.LightningDataModule):
 
     def sample(self) -> Any:
         """A batch of one sample, not augmented if there is such a one."""
-        part = self.parts.any()
         if isinstance(self.parts, OwnLoaders):
             return given_as(self.parts.sample(), self.forms)
-        item = first_sample(part) if isinstance(part, IterableDataset) else part[0]
-        return self.collate([item])
+        return self.collate([first_sample(self.parts.any())])
 
     def collate(self, items: list[Any]) -> Any:
         """Makes a batch of samples."""

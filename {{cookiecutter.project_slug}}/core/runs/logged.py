@@ -27,6 +27,7 @@ class Logged(pl.Callback):
         metrics = {n: m for n, m in pl_module.named_modules() if isinstance(m, Metric)}
         states = {n: m.metric_state for n, m in metrics.items() if m.update_called}
         own = {"sums": lightning.logged_sums(trainer), "metrics": states}
+        own |= {"known": dict(lightning.known(trainer))}
         own = tree_map_only(Tensor, lambda tensor: tensor.cpu().clone(), own)
         of_all = [own] * trainer.world_size
         if trainer.world_size > 1:
@@ -51,6 +52,8 @@ class Logged(pl.Callback):
         if len(saved) != trainer.world_size:
             return
         own = saved[trainer.global_rank]
+        known = lightning.known(trainer)
+        known.update({n: value for n, value in own.get("known", {}).items() if n not in known})
         lightning.go_on_summing(trainer, own["sums"])
         for name, state in own["metrics"].items():
             lightning.restore(cast(Metric, pl_module.get_submodule(name)), state)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
@@ -95,6 +96,7 @@ class OwnLoaders:
         """The dataset that trains."""
         return self.part("train")
 
+    @isolate_rng()
     def sample(self) -> Any:
         """A batch of one sample."""
         batch = next(iter(self.loader("train")))

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -226,10 +227,16 @@ def place_of(loader: Any, batches: int) -> dict[str, Any]:
     return {"place": found | {"places": places}}
 
 
-def first_sample(stream: Any) -> Any:
-    """The first sample; an epoch begins with it nevertheless."""
-    _first_state(stream)
-    return next(iter(stream))
+@isolate_rng()
+def first_sample(part: Any) -> Any:
+    """The first sample; an epoch of a stream begins with it nevertheless.
+
+    What it draws is given back, or weights would depend on what a run asks the data.
+    """
+    if not isinstance(part, IterableDataset):
+        return part[0]
+    _first_state(part)
+    return next(iter(part))
 
 
 def _first_state(stream: Any) -> list[Any] | None:
