@@ -5,7 +5,6 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import lightning_fabric
@@ -132,27 +131,6 @@ class Prepare(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.function(trainer)
-
-
-def test_share_buffers(tmp_path: Path) -> None:
-    """In between torch's wrapper waits for no process; the network has what the first one had."""
-    place = f"file://{tmp_path}/store"
-    torch.distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
-    try:
-        wrapped: Any = nn.parallel.DistributedDataParallel(nn.BatchNorm1d(3))
-        waits: list[bool] = []
-        wrapped.module.register_forward_hook(
-            lambda *_: waits.append(wrapped.will_sync_module_buffers())
-        )
-        fit: Any = SimpleNamespace(strategy=SimpleNamespace(model=wrapped))
-        before = wrapped.module.running_mean.clone()
-        for each_batch in (False, True):
-            lightning.share_buffers(fit, each_batch)
-            wrapped.eval()(torch.ones(2, 3))
-        assert waits == [False, True]
-        assert torch.equal(wrapped.module.running_mean, before)
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def test_count_once() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.models import resnet18
 
 from core.errors import UsageError
+from core.train import pretrained
 from core.train.pretrained import AsPublished, of_torchvision
 from model import MInterface
 
@@ -119,6 +120,15 @@ def test_weights_that_are_not(
             of_torchvision(target, **words)
 
 
+def test_a_transform_of_pictures_alone() -> None:
+    """What masks would have to go through, too, is told and not offered."""
+    target = "torchvision.models.segmentation:lraspp_mobilenet_v3_large"
+    transform, text = pretrained._transform(target, {"pretrained": True})
+    assert transform is None
+    assert text == "mean [0.485, 0.456, 0.406], deviation [0.229, 0.224, 0.225]"
+    assert pretrained._transform("torch.nn:Linear", {"pretrained": True}) == (None, "")
+
+
 def test_grey_pictures() -> None:
     """Of PIL or a tensor, they get three colours before the library's transform."""
     transform = torchvision.models.ResNet18_Weights.DEFAULT.transforms()
@@ -153,7 +163,7 @@ class TestCommand:
         shown = project.run("predict", "own", TORCH_HOME=str(hub))
         assert "gets the transform of the weights" in shown and "begins with" not in shown
         shown = project.run(*self.FIT, "--dataset=digits", "--batch_size=9", TORCH_HOME=str(hub))
-        assert "expect pictures (3, 224, 224)" in shown and "Digits takes no transform" in shown
+        assert "expect pictures (3, 224, 224)" in shown and "Digits gives its own" in shown
         assert "conv1 takes in_channels 1" in shown
 
     def test_no_network(self, project: Project, tmp_path: Path) -> None:

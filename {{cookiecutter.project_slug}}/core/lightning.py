@@ -79,20 +79,6 @@ def apart(trainer: pl.Trainer) -> Iterator[None]:
         trainer.strategy.model.require_forward_param_sync = True
 
 
-def share_buffers(trainer: pl.Trainer, each_batch: bool) -> None:
-    """Gives all processes the first one's buffers, before each batch or once: strategies/ddp.py.
-
-    Torch's wrapper also does so where nothing is trained, and waits for a process without a batch.
-    """
-    model = trainer.strategy.model
-    if isinstance(model, torch.nn.parallel.DistributedDataParallel):
-        model.require_forward_param_sync = each_batch
-        for buffer in [] if each_batch else model.module.buffers():
-            value = buffer.contiguous()
-            torch.distributed.broadcast(value, 0)
-            buffer.copy_(value)
-
-
 class _CountsOnce(_ManualOptimization):
     """Counts a batch's steps, of however many optimizers, as one."""
 

@@ -19,7 +19,6 @@ from core.runs.notes import FirstSteps, Looks
 from core.runs.processes import say
 from core.runs.shown import Shown
 from core.runs.watch import EVALUATED
-from core.train.batches import UnequalShares
 from core.train.direction import direction
 from core.train.seeding import StatelessSeeding
 
@@ -45,8 +44,7 @@ def direction_of(model: pl.LightningModule) -> Direction:
 
 def make_own(options: Options, folder: Path | None) -> list[pl.Callback]:
     """Those of every run that no option names."""
-    own: list[pl.Callback] = [StatelessSeeding(), UnequalShares(), Looks(options)]
-    own.append(Shown(options, folder))
+    own: list[pl.Callback] = [StatelessSeeding(), Looks(options), Shown(options, folder)]
     return [*own, FirstSteps(folder)] if folder and options.command == "fit" else own
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -119,18 +118,6 @@ class BatchSampler(DistributedSampler[Any]):
                 batches[number] if self.order else own[start : start + self.batch_size].clone()
             )
             yield (self.epoch, number, self.rank), indices
-
-
-class UnequalShares(pl.Callback):
-    """Lets processes have unequal numbers of batches in validation, as no sample counts twice."""
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Has no process wait for the others in a batch."""
-        lightning.share_buffers(trainer, each_batch=False)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """As before."""
-        lightning.share_buffers(trainer, each_batch=True)
 
 
 class Batches(Dataset[Any]):

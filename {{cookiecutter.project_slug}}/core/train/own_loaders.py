@@ -96,7 +96,7 @@ class OwnLoaders:
         """The dataset that trains."""
         return self.part("train")
 
-    @isolate_rng()
+    @isolate_rng(include_cuda=False)
     def sample(self) -> Any:
         """A batch of one sample."""
         batch = next(iter(self.loader("train")))

@@ -141,28 +141,28 @@ class AsPublished:
 def offered(options: Options) -> dict[str, Any]:
     """Arguments of `DInterface`, with the transform that belongs to the network's weights.
 
-    It is offered where the dataset takes a `transform` and none was typed. Where it takes none,
-    what the weights expect is told.
+    It is offered where the dataset takes a `transform` and none was typed, and one picture is all
+    that it is for: masks would not be cut alike. Else what the weights expect is told.
     """
     settings, network = options.of("DInterface"), options.section("model")
     chosen: dict[str, Any] = settings["data_args"]
-    has_weights = network.get("pretrained") or network.get("weights")
-    made = _transform(options.targets["model"], network) if has_weights else None
-    if made and not chosen.get("transform"):
-        transform, text = made
-        title = options.targets["data"].partition(":")[2]
-        if "transform" in signature(options.targets["data"]).parameters:
-            say(f"{title} gets the transform of the weights: {text}")
-            settings["data_args"] = chosen | {"transform": AsPublished(transform)}
-        else:
-            say(
-                f"the weights expect pictures {text}; {title} takes no transform, and gives its own"
-            )
+    if not (network.get("pretrained") or network.get("weights")) or chosen.get("transform"):
+        return settings
+    transform, text = _transform(options.targets["model"], network)
+    title = options.targets["data"].partition(":")[2]
+    if transform and "transform" in signature(options.targets["data"]).parameters:
+        say(f"{title} gets the transform of the weights: {text}")
+        settings["data_args"] = chosen | {"transform": AsPublished(transform)}
+    elif text:
+        say(f"the weights expect pictures {text}; {title} gives its own")
     return settings
 
 
-def _transform(target: str, network: Any) -> tuple[Callable[[Any], Tensor], str] | None:
-    """The library's for a network's weights, and what it makes; None if it is no network of one."""
+def _transform(target: str, network: Any) -> tuple[Callable[[Any], Tensor] | None, str]:
+    """The library's for a network's weights, and what it makes; nothing of a network of one's own.
+
+    For other tasks than classes of pictures there is but the text.
+    """
     library, _, name = target.partition(":")
     create = load(target)
     if library == "timm":
@@ -174,8 +174,11 @@ def _transform(target: str, network: Any) -> tuple[Callable[[Any], Tensor], str]
     elif maker(create) is not create:
         chosen = _weights(create, bool(network.get("pretrained")), network.get("weights"))
         transform = chosen.transforms()
-        size, mean, std = (3, *(transform.crop_size * 2)[:2]), transform.mean, transform.std
+        size, mean, std = (getattr(transform, n, None) for n in ("crop_size", "mean", "std"))
+        size = (3, *(size * 2)[:2]) if size else None
+        transform = transform if type(transform).__name__ == "ImageClassification" else None
     else:
-        return None
-    mean, std = ([round(float(value), 3) for value in values] for values in (mean, std))
-    return transform, f"{tuple(size)}, mean {mean}, deviation {std}"
+        return None, ""
+    rounded = [[round(float(value), 3) for value in values or ()] for values in (mean, std)]
+    known = {"": size and tuple(size), "mean ": rounded[0], "deviation ": rounded[1]}
+    return transform, ", ".join(f"{what}{value}" for what, value in known.items() if value)

@@ -227,11 +227,12 @@ def place_of(loader: Any, batches: int) -> dict[str, Any]:
     return {"place": found | {"places": places}}
 
 
-@isolate_rng()
+@isolate_rng(include_cuda=False)
 def first_sample(part: Any) -> Any:
     """The first sample; an epoch of a stream begins with it nevertheless.
 
-    What it draws is given back, or weights would depend on what a run asks the data.
+    What it draws is given back, or weights would depend on what a run asks the data. No GPU is
+    touched: processes that load data or train have not begun.
     """
     if not isinstance(part, IterableDataset):
         return part[0]
